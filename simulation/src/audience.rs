@@ -6,20 +6,17 @@ use crate::{
     actions::{KEY, MAX_TIMEOUT, millis},
     endpoint::{Endpoint, Moment, payload_of},
     engine::Shared,
+    latest::latest_key,
     outgoing::{Message, MessageKind, Waiting},
 };
 use sockets_proto::{CallOrigin, Frame, Overflow, PENDING_OVERHEAD, PREFIX, SendOutcome, WhenFull};
 
 /// The methods with emits that may be dropped, and the overflow policy of each method.
-pub(super) const LOSSY_METHODS: [(u64, Overflow); 4] = [
-    (KEY + 1, Overflow::DropNewest),
-    (KEY + 2, Overflow::DropOldest),
-    (KEY + 3, Overflow::DropOldest),
-    (KEY + 4, Overflow::Latest),
-];
+pub(super) const LOSSY_METHODS: [(u64, Overflow); 3] =
+    [(KEY + 1, Overflow::DropNewest), (KEY + 2, Overflow::DropOldest), (KEY + 3, Overflow::DropOldest)];
 
 pub(super) fn is_method(key: u64) -> bool {
-    key == KEY || LOSSY_METHODS.iter().any(|(lossy, _)| *lossy == key)
+    key == KEY || latest_key(Frame::Emit { key }).is_some() || LOSSY_METHODS.iter().any(|(lossy, _)| *lossy == key)
 }
 
 impl Endpoint {
@@ -27,6 +24,7 @@ impl Endpoint {
     /// full and the overflow policy disconnects the member.
     pub(super) fn send_shared(&mut self, moment: Moment, message: &Shared, size: usize, timeout: Duration) -> bool {
         let continues = match *message {
+            Shared::Latest(..) => self.send_latest(moment, message, size),
             Shared::Emit(_, key, overflow) => self.send_shared_emit(moment, message, size, key, overflow),
             Shared::Request(_) => {
                 self.send_shared_request(moment, message, size, timeout);
@@ -61,20 +59,19 @@ impl Endpoint {
             assert!(length > self.peer.max_frame as usize, "a frame within the limit is rejected");
             return true;
         }
-        let is_awaited = is_awaited && overflow != Overflow::Latest;
         let has_capacity = |queued| queued < self.local.queue || is_awaited;
         let mut expected = 0;
         let is_full = !has_capacity(queued);
-        let evictable = matches!(overflow, Overflow::DropOldest | Overflow::Latest).then_some(key);
+        let evictable = (overflow == Overflow::DropOldest).then_some(key);
         while is_full
-            && (overflow == Overflow::Latest || !has_capacity(queued))
+            && !has_capacity(queued)
             && let Some(key) = evictable
             && let Some(length) = self.outgoing.drop_oldest(key)
         {
             queued -= length + PREFIX + PENDING_OVERHEAD;
             expected += 1;
         }
-        let is_kept = has_capacity(queued) || overflow == Overflow::Latest;
+        let is_kept = has_capacity(queued);
         let continues = is_kept || overflow != Overflow::Disconnect;
         expected += u64::from(!is_kept && continues);
         assert_eq!(self.engine.dropped() - dropped, expected, "dropped messages: {overflow:?}");

@@ -9,6 +9,7 @@ use crate::{
     engine::{Engine, Limits, is_refusal},
     incoming::Incoming,
     keep_alive::KeepAliveModel,
+    latest::Buffered,
     outgoing::Outgoing,
     resumption::RetransmitModel,
     window::Window,
@@ -56,9 +57,13 @@ pub(super) struct Endpoint {
     control_frames: VecDeque<Frame>,
     /// The frames that have not been written completely. Each entry consists of a flag and of the
     /// number of bytes still to be written. The flag is `true` if the frame is a call.
-    unwritten: VecDeque<(bool, usize)>,
+    pub(super) unwritten: VecDeque<(bool, usize)>,
+    /// The emits in the send buffer that newer emits replace.
+    pub(super) buffered: Vec<Buffered>,
+    /// The place of the emit that the last emit of the step has replaced, if any.
+    pub(super) replacement: Option<&'static str>,
     /// The numbers of the calls of which the endpoint has transmitted no byte.
-    unsent_calls: Vec<u64>,
+    pub(super) unsent_calls: Vec<u64>,
     /// The handlers of a previous session that were cancelled and have not ended.
     stale: Vec<IncomingCall>,
 }
@@ -86,6 +91,8 @@ impl Endpoint {
             retransmit: RetransmitModel::default(),
             control_frames: VecDeque::new(),
             unwritten: VecDeque::new(),
+            buffered: Vec::new(),
+            replacement: None,
             unsent_calls: Vec::new(),
             stale: Vec::new(),
         }
@@ -118,6 +125,7 @@ impl Endpoint {
     /// Sets the frames that the endpoint retransmits. The flag is `true` for a call.
     pub(super) fn set_unwritten(&mut self, frames: impl IntoIterator<Item = (bool, usize)>) {
         self.unwritten = frames.into_iter().collect();
+        self.buffered.clear();
         self.unsent_calls.clear();
     }
 
@@ -126,6 +134,8 @@ impl Endpoint {
     /// new server.
     pub(super) fn reset(&mut self, now: Instant, peer: Limits) {
         let ids = self.outgoing.sent_ids();
+        let kept = self.take_buffered();
+        self.outgoing.add_pending(kept);
         let (ended, stopped) = self.engine.reset(now, self.local, peer);
         self.stale.extend(self.incoming.on_close(stopped).into_iter().map(|handler| handler.call));
         self.outgoing.reset(now, Window::between(self.local, peer), peer.max_frame, ended, &self.unsent_calls);
@@ -156,6 +166,7 @@ impl Endpoint {
     fn transmit_bytes(&mut self, now: Instant, max: usize) -> Bytes {
         if self.engine.is_written() {
             self.unsent_calls.clear();
+            self.buffered.clear();
             let (waiting, before) = (self.engine.unsent_bytes(), self.engine.retained());
             self.record_first_transmission();
             if let Some(control) = self.engine.transmit() {
@@ -208,6 +219,7 @@ impl Endpoint {
             Frame::Emit { .. } | Frame::Request { .. } => {
                 let number = number_in(&payload).expect("calls of an honest endpoint are numbered");
                 self.unsent_calls.push(number);
+                self.record_buffered(header, number, length);
                 assert_eq!(payload, payload_of(number, payload.len()), "the payload is unchanged");
                 self.outgoing.on_queued(now, header, length, number);
             }
@@ -268,7 +280,7 @@ impl Endpoint {
         assert!(calls <= max_calls, "{calls} bytes of calls are unwritten, at most {max_calls} are allowed");
         // `max` includes the pending requests and replies. For each call, it also includes a
         // cancel, and either a failure or a credit.
-        let max = max_calls + 2 * (queue + max_frame) + 128 * self.local.calls.min(self.peer.calls) as usize;
+        let max = max_calls + 3 * (queue + max_frame) + 128 * self.local.calls.min(self.peer.calls) as usize;
         let queued = self.engine.queued();
         assert!(queued <= max, "{queued} bytes are queued, at most {max} are allowed");
     }

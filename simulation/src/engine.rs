@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 
 use sockets_proto::{
-    CallId, CallOrigin, CallResult, CloseReason, Event, Frame, HandlerId, KeepAlive, KeepAliveConfig, Overflow,
-    ProtocolError, Response, Role, SendBuffer, SendOutcome, SessionCore, Settings, VolatileEmit, WhenFull,
-    WindowPermit, WindowSize,
+    CallId, CallOrigin, CallResult, CloseReason, Event, Frame, HandlerId, KeepAlive, KeepAliveConfig, LatestEmit,
+    LatestKey, Overflow, ProtocolError, Response, Role, SendBuffer, SendOutcome, SessionCore, Settings, VolatileEmit,
+    WhenFull, WindowPermit, WindowSize,
     codec::{Payload, SHARE_FROM},
     next_frame, shared_emit, shared_request,
 };
@@ -38,12 +38,18 @@ impl Limits {
 #[derive(Clone)]
 pub(super) enum Shared {
     Emit(Bytes, u64, Overflow),
+    /// An emit that replaces older ones of its method. The flag is `true` if it is volatile.
+    Latest(Bytes, u64, bool),
     Request(sockets_proto::SharedRequest),
 }
 
 impl Shared {
     pub(super) fn emit(key: u64, payload: &[u8], overflow: Overflow) -> Self {
         Self::Emit(shared_emit(key, &Payload::Copied(payload)), key, overflow)
+    }
+
+    pub(super) fn latest(key: u64, payload: &[u8], is_volatile: bool) -> Self {
+        Self::Latest(shared_emit(key, &Payload::Copied(payload)), key, is_volatile)
     }
 
     pub(super) fn request(number: u64, key: u64, timeout: Duration, payload: &[u8]) -> Self {
@@ -85,6 +91,11 @@ impl Engine {
         let frames = std::iter::from_fn(|| next_frame(&mut new)).collect();
         assert!(new.is_empty(), "only whole frames are queued");
         frames
+    }
+
+    /// Records that a checked frame in the send buffer has another length.
+    pub(super) fn resize_checked(&mut self, old: usize, new: usize) {
+        self.checked = self.checked - old + new;
     }
 
     /// Moves the checked frames from the send buffer to the writer. If the core appends a heartbeat
@@ -235,6 +246,13 @@ impl Engine {
                 SendOutcome::Sent | SendOutcome::Pending => Ok(None),
                 refused => Err(refused),
             },
+            Shared::Latest(frame, key, is_volatile) => {
+                let emit = LatestEmit { frame, key: LatestKey([*key, 0]), is_volatile: *is_volatile };
+                match self.core.emit_latest(now, emit, by) {
+                    SendOutcome::Sent | SendOutcome::Pending => Ok(None),
+                    refused => Err(refused),
+                }
+            }
             Shared::Request(request) => {
                 let sent = self.core.request_shared(now, request, consumer, by);
                 sent.map(|()| Some(request.id())).map_err(|(refused, returned)| {

@@ -15,6 +15,7 @@ mod fuzz_entries;
 mod hostile;
 mod incoming;
 mod keep_alive;
+mod latest;
 mod link;
 mod outgoing;
 mod receiver;

@@ -15,6 +15,8 @@ pub(super) const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageKind {
     Emit,
+    /// An emit that a newer emit of the method with this key replaces.
+    Latest(u64),
     /// A request with its id. The flag is `true` if a handler made the request.
     Request(CallId, bool),
 }
@@ -199,13 +201,50 @@ impl Outgoing {
         self.pending.remove(at).map(|message| message.length)
     }
 
+    /// Returns the length of the pending emit that a newer emit of the method replaces.
+    pub(super) fn latest_length(&self, key: u64) -> Option<usize> {
+        self.pending.iter().find(|message| message.kind == MessageKind::Latest(key)).map(|message| message.length)
+    }
+
+    /// Replaces a pending emit.
+    pub(super) fn replace_latest(&mut self, key: u64, number: u64, length: usize) {
+        let message = self.pending.iter_mut().find(|message| message.kind == MessageKind::Latest(key));
+        let message = message.expect("a pending emit");
+        (message.number, message.length) = (number, length);
+    }
+
+    /// Adds pending messages after all others.
+    pub(super) fn add_pending(&mut self, messages: Vec<Message>) {
+        self.pending.extend(messages);
+    }
+
+    /// Replaces an emit in the send buffer by an emit of another length. Returns `false` if that
+    /// exceeds the window.
+    pub(super) fn resize(&mut self, old: usize, new: usize) -> bool {
+        let fits = new <= old || self.window.fits_exactly(new - old);
+        if fits {
+            self.release_emit(old);
+            self.window.calls += 1;
+            self.window.bytes += new as u64;
+            self.emits += 1;
+            self.emit_bytes += new as u64;
+        }
+        fits
+    }
+
+    /// Returns the share of an emit that is never sent.
+    pub(super) fn release_emit(&mut self, length: usize) {
+        // A hostile peer may have returned the share already.
+        self.on_credit(1, length as u64);
+    }
+
     /// Checks that a call or emit that the core has queued is the next message in order.
     pub(super) fn on_queued(&mut self, now: Instant, header: Frame, length: usize, number: u64) {
         let message = self.pending.pop_front().expect("a frame for each accepted message");
         assert_eq!((message.number, message.length), (number, length), "messages are sent in order");
         self.window.consume(length);
         match (header, message.kind) {
-            (Frame::Emit { .. }, MessageKind::Emit) => {
+            (Frame::Emit { .. }, MessageKind::Emit | MessageKind::Latest(_)) => {
                 self.emits += 1;
                 self.emit_bytes += length as u64;
             }
@@ -292,9 +331,9 @@ impl Outgoing {
     /// Returns `true` if the reply to a request may be pending. The reply waits while a message of
     /// a handler is pending, if this message is newer than the request.
     pub(super) fn may_delay_reply(&self, received_after: u64) -> bool {
-        self.pending.iter().any(|message| {
-            message.number > received_after && (message.kind == MessageKind::Emit || message.is_nested())
-        })
+        self.pending
+            .iter()
+            .any(|message| message.number > received_after && (!message.is_request() || message.is_nested()))
     }
 
     /// Records a go-away. The core must not send the drained frame before it has sent the requests

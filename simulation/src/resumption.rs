@@ -1,12 +1,15 @@
 //! The model of resumption. It contains unacknowledged frames, positions and tokens, and simulates
 //! the loss of connections.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::{
     endpoint::{Endpoint, Moment, payload_of},
     engine::Limits,
     keep_alive,
+    latest::retained_key,
     link::{End, Link, Pipe},
     outgoing::{Message, MessageKind},
     world::{CLIENT, SERVER, World, limits},
@@ -19,7 +22,7 @@ pub(super) const RETAINED: [usize; 5] = [0, 100, 500, 5_000, 200_000];
 
 /// A frame that the endpoint has sent and that the peer has not received.
 pub(super) struct Sent {
-    frame: Bytes,
+    pub(super) frame: Bytes,
     volatile: bool,
     /// `true` if the connection was lost and the endpoint does not retransmit the frame.
     lost: bool,
@@ -28,7 +31,7 @@ pub(super) struct Sent {
 /// The model of an endpoint's retransmission.
 #[derive(Default)]
 pub(super) struct RetransmitModel {
-    sent: std::collections::VecDeque<Sent>,
+    pub(super) sent: std::collections::VecDeque<Sent>,
     /// The number of received bytes.
     received: u64,
     /// The last position up to which the endpoint has acknowledged received bytes.
@@ -80,6 +83,26 @@ impl TokenModel {
 
 fn size(frame: &Bytes) -> u64 {
     (PREFIX + frame.len()) as u64
+}
+
+impl RetransmitModel {
+    /// Records that the core is about to queue a volatile emit.
+    pub(super) fn expect_volatile(&mut self, number: Option<u64>) {
+        self.volatile = number.or(self.volatile);
+    }
+
+    /// Replaces a queued frame at an index from the end.
+    pub(super) fn replace_unsent(&mut self, back: usize, frame: Bytes) {
+        let at = self.sent.len() - 1 - back;
+        self.queued = self.queued - size(&self.sent[at].frame) + size(&frame);
+        self.sent[at].frame = frame;
+    }
+
+    /// Removes a queued frame at an index from the end.
+    pub(super) fn remove_unsent(&mut self, back: usize) {
+        let removed = self.sent.remove(self.sent.len() - 1 - back).expect("a queued frame");
+        self.queued -= size(&removed.frame);
+    }
 }
 
 impl Endpoint {
@@ -232,6 +255,12 @@ impl Endpoint {
         let frames: Vec<Bytes> = std::iter::from_fn(|| next_frame(&mut retransmission)).collect();
         let mut unwritten = Vec::new();
         let mut frames = frames.into_iter();
+        let mut newer = BTreeSet::new();
+        for sent in self.retransmit.sent.iter_mut().rev() {
+            if let Some(key) = retained_key(&sent.frame) {
+                sent.volatile |= !newer.insert(key) || self.outgoing.latest_length(key).is_some();
+            }
+        }
         for sent in &mut self.retransmit.sent {
             let frame = frames.next().expect("a frame for each missing one");
             let header = Frame::decode(&mut frame.clone()).expect("a core sends valid frames");

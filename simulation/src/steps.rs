@@ -7,6 +7,7 @@ use crate::{
     audience::LOSSY_METHODS,
     endpoint::{Endpoint, payload_of},
     engine::Shared,
+    latest::LATEST_METHODS,
     link::{End, Link},
     world::{CLIENT, SERVER, World},
 };
@@ -106,6 +107,9 @@ impl World<'_> {
         let payload = payload_of(moment.last, size);
         let message = if is_request {
             Shared::request(moment.last, KEY, timeout, &payload)
+        } else if self.choices.percent(30) {
+            let (key, is_volatile) = LATEST_METHODS[self.choices.index(LATEST_METHODS.len())];
+            Shared::latest(key, &payload, is_volatile)
         } else {
             Shared::emit(key, &payload, overflow)
         };
@@ -113,14 +117,17 @@ impl World<'_> {
         for at in 0..self.links.len() {
             let Some(server) = self.links[at].endpoint(SERVER) else { continue };
             let dropped = server.engine.dropped();
+            server.replacement = None;
             if !server.send_shared(moment, &message, size, timeout) {
                 let last = server.close_with(moment.now, CloseReason::TooSlow, "");
                 self.links[at].close_pipe(SERVER, &last);
                 self.count("too slow");
+            } else if let Some(replacement) = server.replacement {
+                self.count(replacement);
             } else if server.engine.dropped() > dropped {
                 self.count(match overflow {
+                    _ if matches!(message, Shared::Latest(..)) => "latest dropped",
                     Overflow::DropOldest => "oldest dropped",
-                    Overflow::Latest => "all but the latest dropped",
                     _ => "newest dropped",
                 });
             }

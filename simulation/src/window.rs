@@ -21,6 +21,11 @@ impl Window {
         self.calls < self.max_calls && fits
     }
 
+    /// Returns `true` if the bytes in flight and these bytes do not exceed the window.
+    pub(super) fn fits_exactly(&self, bytes: usize) -> bool {
+        self.bytes + bytes as u64 <= self.max_bytes_in_flight
+    }
+
     pub(super) fn consume(&mut self, length: usize) {
         assert!(self.can_fit(length), "the window is overrun by {length} bytes");
         self.calls += 1;

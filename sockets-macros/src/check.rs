@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use quote::quote;
-use syn::{Attribute, FnArg, ItemTrait, Path, Receiver, ReceiverKind, ReturnType, Safety, Signature, TraitItem};
+use syn::{Attribute, FnArg, Ident, ItemTrait, Path, Receiver, ReceiverKind, ReturnType, Safety, Signature, TraitItem};
 
 use crate::{
     errors::Errors,
@@ -139,12 +139,29 @@ fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Err
 }
 
 fn check_kind(sig: &Signature, method: &Method, errors: &mut Errors) {
+    if let Kind::Emit { latest: Some(key), .. } = &method.kind {
+        check_key(key, method, errors);
+    }
     match (&method.kind, &sig.output) {
         (_, ReturnType::Type(arrow, ty)) if method.emit => {
             errors.on(quote!(#arrow #ty), "an emit has no reply; remove the return type, or remove `#[emit]`");
         }
         (Kind::Request { reply: Reply::Refused(refusal), .. }, _) => errors.push(refusal.error.clone()),
         _ => {}
+    }
+}
+
+/// Checks the names of the arguments in a key.
+fn check_key(key: &[Ident], method: &Method, errors: &mut Errors) {
+    for (i, name) in key.iter().enumerate() {
+        if key[..i].contains(name) {
+            errors.on(name, format!("`{name}` is in the key twice; remove one"));
+        } else if !method.args.iter().any(|arg| arg.ident == *name) {
+            let names: Vec<_> = method.args.iter().map(|arg| format!("`{}`", arg.ident)).collect();
+            let names =
+                if names.is_empty() { "it has none".to_owned() } else { format!("expected {}", names.join(", ")) };
+            errors.on(name, format!("the method has no argument `{name}`; {names}"));
+        }
     }
 }
 

@@ -128,6 +128,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///   immediately or dropped. It is dropped if the queue has no capacity for it, if the connection
 ///   is broken, or if the connection breaks during the transfer. The counter `dropped_emits` counts
 ///   the messages that were not sent.
+/// - `#[emit(latest)]` states that a message is outdated as soon as there is a newer one. See
+///   [below](#only-the-latest-emit).
 ///
 /// A handler runs to completion, unless the library stops it. A stopped handler ends at its next
 /// suspension:
@@ -154,32 +156,63 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// An emit to a single peer waits for capacity in the peer's outgoing queue. The capacity of a
 /// queue is `Limits::outgoing_queue` bytes. An emit to an audience waits at most 1 s for members
 /// that have a full queue. It waits only for members that have accepted bytes within that second.
-/// If the policy is `"latest"` or the method is `volatile`, the emit does not wait. After the wait,
-/// the method's policy applies to each member that still has a full queue:
+/// If the method is `latest` or `volatile`, the emit does not wait. After the wait, the method's
+/// policy applies to each member that still has a full queue:
 ///
 /// | `#[emit(overflow = "…")]` | a member with a full queue |
 /// | --- | --- |
 /// | `"disconnect"`, the default | is disconnected, so that it never misses a message |
 /// | `"drop_newest"` | does not receive the new message |
 /// | `"drop_oldest"` | receives the new message instead of this method's oldest waiting messages, as many as needed |
-/// | `"latest"` | receives the new message instead of all waiting messages of this method, for values such as positions |
 ///
 /// Messages that are not dropped arrive in order. The member's `stats()` count the dropped messages
 /// as `dropped_emits`. If the transfer of a message may have begun, the library does not drop the
 /// message. This protects up to half of the queue, and the bytes that the operating system has
 /// taken. If messages of other methods fill the queue, an emit with `"drop_oldest"` is dropped
-/// itself. The newest emit with `"latest"` is kept even beyond the capacity of the queue. Emits by
-/// name (`audience.emit("name", …)`) have the default policy.
+/// itself. Emits by name (`audience.emit("name", …)`) have the default policy.
 ///
 /// ```
 /// #[sockets::group("World")]
 /// pub trait World {
-///     #[emit(overflow = "latest")]
-///     async fn moved(&self, x: f32, y: f32);
 ///     #[emit(overflow = "drop_oldest")]
 ///     async fn log(&self, line: &str);
 /// }
 /// ```
+///
+/// # Only the latest emit
+///
+/// With `#[emit(latest)]`, at most one message of the method waits to be sent to a peer. A newer
+/// message takes its place. `#[emit(latest, key = "player")]` names an argument: one message waits
+/// for each of its values. `key = "room, player"` names several arguments, and one message waits
+/// for each combination of their values. Values are equal if their encodings are.
+///
+/// ```
+/// #[sockets::group("World")]
+/// pub trait World {
+///     /// The position of each player.
+///     #[emit(latest, key = "player")]
+///     async fn moved(&self, player: u32, x: f32, y: f32);
+///     #[emit(latest)]
+///     async fn score(&self, red: u32, blue: u32);
+/// }
+/// ```
+///
+/// The target of the message does not matter: a message to a room replaces a message to the socket,
+/// and a message to a socket replaces the message to the room for this member. This also applies
+/// while the peer is away: when its session is resumed, it receives only the latest message of each
+/// key.
+///
+/// - The newer message may arrive before messages that were sent earlier, because it takes the place
+///   of an older one. A message that replaces no other keeps its order.
+/// - A message that the library has begun to write cannot be replaced. The buffers of the operating
+///   system hold further messages, so a peer that reads slowly may receive several of them.
+/// - The counter `dropped_emits` does not count replaced messages.
+/// - A message that replaces another never waits for capacity, unless it is longer. Messages of
+///   further keys may exceed the capacity of the queue by the same number of bytes. Beyond that, an
+///   emit to a single peer waits, and the member of an audience is disconnected.
+/// - `latest` can be combined with `volatile`, but not with `overflow`. A message of
+///   `#[emit(latest, volatile)]` is dropped where a volatile message would be, and is replaced until
+///   it is written.
 ///
 /// # Arguments
 ///

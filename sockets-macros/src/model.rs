@@ -68,7 +68,7 @@ pub(crate) struct Method {
 
 pub(crate) enum Kind {
     Request { timeout: Option<Duration>, idempotent: bool, reply: Reply },
-    Emit { overflow: Overflow },
+    Emit { overflow: Overflow, latest: Option<Vec<Ident>> },
 }
 
 /// An argument.
@@ -166,7 +166,7 @@ impl Kind {
         // request. A method without a return type counts as an emit if it has an unknown attribute,
         // which may be a misspelled `#[emit]`.
         if (options.emit || options.unknown) && is_unit {
-            return Self::Emit { overflow: options.overflow };
+            return Self::Emit { overflow: options.overflow, latest: options.latest.clone() };
         }
         Self::Request { timeout: options.timeout, idempotent: options.idempotent, reply: types::reply(output) }
     }

@@ -39,10 +39,10 @@ const LINTS: &[&str] = &["allow", "deny", "expect", "forbid", "warn"];
 pub(crate) struct Overflow(pub(crate) &'static str);
 
 /// The name of each policy in the attribute, and the name of the same policy in the runtime crate.
-const POLICIES: [(&str, &str); 4] =
-    [("disconnect", "Disconnect"), ("drop_newest", "DropNewest"), ("drop_oldest", "DropOldest"), ("latest", "Latest")];
+const POLICIES: [(&str, &str); 3] =
+    [("disconnect", "Disconnect"), ("drop_newest", "DropNewest"), ("drop_oldest", "DropOldest")];
 
-const POLICIES_TEXT: &str = "\"disconnect\" (the default), \"drop_newest\", \"drop_oldest\" or \"latest\"";
+const POLICIES_TEXT: &str = "\"disconnect\" (the default), \"drop_newest\" or \"drop_oldest\"";
 
 impl Default for Overflow {
     fn default() -> Self {
@@ -55,6 +55,9 @@ impl Overflow {
     pub(crate) const VOLATILE: Self = Self("Volatile");
 
     fn parse(text: &str) -> Result<Self, String> {
+        if text == "latest" {
+            return Err("`latest` is not a policy; write `#[emit(latest)]`".to_owned());
+        }
         let found = POLICIES.iter().find(|(written, _)| *written == text);
         found.map(|(_, name)| Self(name)).ok_or_else(|| format!("`{text}` is not a policy; expected {POLICIES_TEXT}"))
     }
@@ -65,6 +68,9 @@ impl Overflow {
 pub(crate) struct Options {
     pub(crate) emit: bool,
     pub(crate) overflow: Overflow,
+    /// The names of the arguments in the key of `#[emit(latest, key = "..")]`. It is `None` without
+    /// `latest`.
+    pub(crate) latest: Option<Vec<Ident>>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: bool,
     /// `true` if the method had an unknown attribute. The macro has already reported that
@@ -138,40 +144,58 @@ impl Options {
 
     fn emit(&mut self, attr: &Attribute, errors: &mut Errors) {
         self.emit = true;
-        let (mut seen, mut volatile) = (false, false);
+        let (mut overflow, mut volatile, mut latest, mut key) = (false, false, false, None);
         for arg in arguments(attr, errors) {
             match &arg {
                 Arg::Named(name, value) if name == "overflow" => {
-                    once(name, &mut seen, errors);
+                    once(name, &mut overflow, errors);
                     if volatile {
-                        errors.on(
-                            name,
-                            "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`",
-                        );
+                        errors.on(name, VOLATILE_IS_DROPPED);
+                    }
+                    if latest {
+                        errors.on(name, LATEST_IS_REPLACED);
                     }
                     let expected = format!("a policy is a string; expected {POLICIES_TEXT}");
                     if let Some(overflow) = parsed(value, Overflow::parse, &expected, errors) {
                         self.overflow = overflow;
                     }
                 }
+                Arg::Named(name, value) if name == "key" => {
+                    once(name, &mut key.is_some(), errors);
+                    key = Some((name.clone(), key_arguments(value, errors)));
+                }
                 Arg::Plain(word) if is(word, "volatile") => {
                     flag(word, "volatile", &mut volatile, errors);
                     self.overflow = Overflow::VOLATILE;
-                    if seen {
-                        errors.on(
-                            word,
-                            "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`",
-                        );
+                    if overflow {
+                        errors.on(word, VOLATILE_IS_DROPPED);
+                    }
+                }
+                Arg::Plain(word) if is(word, "latest") => {
+                    flag(word, "latest", &mut latest, errors);
+                    if overflow {
+                        errors.on(word, LATEST_IS_REPLACED);
                     }
                 }
                 Arg::Plain(word) if is(word, "idempotent") => {
                     errors
                         .on(word, "`idempotent` is for requests, since an emit is never repeated; remove `idempotent`");
                 }
-                Arg::Named(name, _) if name == "volatile" => errors.on(name, "write `volatile` without a value"),
-                _ => errors
-                    .at(arg.span(), format!("{}; expected `overflow = \"drop_oldest\"` or `volatile`", arg.describe())),
+                Arg::Named(name, _) if name == "volatile" || name == "latest" => {
+                    errors.on(name, format!("write `{name}` without a value"));
+                }
+                _ => errors.at(
+                    arg.span(),
+                    format!("{}; expected `latest`, `overflow = \"drop_oldest\"` or `volatile`", arg.describe()),
+                ),
             }
+        }
+        match key {
+            Some((name, _)) if !latest => {
+                errors.on(name, "`key` belongs to `latest`; write `#[emit(latest, key = \"player\")]`");
+            }
+            Some((_, arguments)) => self.latest = Some(arguments),
+            None => self.latest = latest.then(Vec::new),
         }
     }
 
@@ -191,6 +215,12 @@ impl Options {
                 Arg::Plain(word) if is(word, "volatile") => {
                     errors.on(word, "`volatile` is for emits; a request completes or fails; remove `volatile`");
                 }
+                Arg::Named(name, _) if name == "key" => {
+                    errors.on(name, "`key` is for emits with `latest`; remove `key`");
+                }
+                Arg::Plain(word) if is(word, "latest") => {
+                    errors.on(word, "`latest` is for emits; a newer request replaces no other; remove `latest`");
+                }
                 Arg::Named(name, _) if name == "idempotent" => {
                     errors.on(name, "write `idempotent` without a value");
                 }
@@ -198,6 +228,25 @@ impl Options {
                     errors.at(arg.span(), format!("{}; expected `timeout = \"2s\"` or `idempotent`", arg.describe()));
                 }
             }
+        }
+    }
+}
+
+const VOLATILE_IS_DROPPED: &str = "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`";
+const LATEST_IS_REPLACED: &str = "only the latest emit waits, so it has no policy; remove `overflow` or `latest`";
+
+/// Reads the names of the arguments in a key.
+fn key_arguments(value: &Expr, errors: &mut Errors) -> Vec<Ident> {
+    const EXPECTED: &str = "a key names arguments, such as \"player\" or \"room, player\"";
+    let Some(text) = string(value) else {
+        errors.on(value, EXPECTED);
+        return Vec::new();
+    };
+    match text.parse_with(Punctuated::<Ident, Token![,]>::parse_terminated) {
+        Ok(names) if !names.is_empty() => names.into_iter().collect(),
+        _ => {
+            errors.on(text, EXPECTED);
+            Vec::new()
         }
     }
 }

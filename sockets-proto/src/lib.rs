@@ -18,6 +18,7 @@ mod evictable;
 mod frame;
 pub mod handshake;
 mod keep_alive;
+mod latest;
 pub mod name;
 mod overflow;
 mod pending;
@@ -42,6 +43,7 @@ pub use self::{
     event::{Event, HandlerId, IncomingCall, WindowPermit},
     frame::{CallId, CloseReason, FailureCode, Frame, PREFIX, frame_length, frame_with_prefix, next_frame},
     keep_alive::{KeepAlive, KeepAliveConfig},
+    latest::{LatestEmit, LatestKey},
     overflow::WhenFull,
     pending::PENDING_OVERHEAD,
     send_buffer::SendBuffer,

@@ -8,6 +8,7 @@ use super::{
     capacity::ReleaseUnused,
     evictable::EvictableQueue,
     frame::{CallId, PREFIX},
+    latest::LatestKey,
 };
 
 /// The kind of a pending message. The kind decides the conditions under which the session sends the
@@ -20,6 +21,9 @@ pub(super) enum PendingKind {
     /// moves the emit to the send buffer only when both the window and the send buffer have
     /// capacity. The send buffer cannot drop an emit, so the emit stays in the queue until then.
     Evictable { key: u64 },
+    /// An emit that a newer emit with the same key replaces. The session sends it when the window
+    /// has capacity.
+    Latest { key: LatestKey },
     /// A request. The session sends it when the window has capacity. If `nested` is `true`, a
     /// handler made the request, and the peer may be waiting for that handler.
     Request { id: CallId, nested: bool },
@@ -37,7 +41,7 @@ impl PendingKind {
 
     /// Returns `true` if the message is not evictable and a handler may have sent it.
     fn is_of_handler(self) -> bool {
-        matches!(self, Self::Emit | Self::Request { nested: true, .. })
+        matches!(self, Self::Emit | Self::Latest { .. } | Self::Request { nested: true, .. })
     }
 }
 
@@ -148,7 +152,8 @@ impl PendingQueue {
         self.responses
     }
 
-    pub(super) fn push(&mut self, frame: Bytes, kind: PendingKind) {
+    /// Adds a message, and returns its number.
+    pub(super) fn push(&mut self, frame: Bytes, kind: PendingKind) -> u64 {
         let count = self.count_mut(kind);
         count.messages += 1;
         count.bytes += frame.len();
@@ -162,6 +167,26 @@ impl PendingQueue {
             self.latest_of_handlers = Some(self.number);
         }
         self.number += 1;
+        self.number - 1
+    }
+
+    /// Returns the index of a message that is not evictable.
+    fn index(&self, number: u64) -> Option<usize> {
+        self.messages.binary_search_by_key(&number, |message| message.number).ok()
+    }
+
+    /// Returns the length of a message that is not evictable.
+    pub(super) fn len_of(&self, number: u64) -> usize {
+        self.index(number).map_or(0, |at| self.messages[at].frame.len())
+    }
+
+    /// Replaces the frame of an emit, which keeps its place in the queue.
+    pub(super) fn replace(&mut self, number: u64, frame: Bytes) {
+        if let Some(at) = self.index(number) {
+            let message = &mut self.messages[at];
+            self.emits.bytes = self.emits.bytes - message.frame.len() + frame.len();
+            message.frame = frame;
+        }
     }
 
     fn front(&self) -> Option<&PendingMessage> {
@@ -257,7 +282,7 @@ impl PendingQueue {
 
     fn count_mut(&mut self, kind: PendingKind) -> &mut Count {
         match kind {
-            PendingKind::Emit | PendingKind::Evictable { .. } => &mut self.emits,
+            PendingKind::Emit | PendingKind::Evictable { .. } | PendingKind::Latest { .. } => &mut self.emits,
             PendingKind::Request { .. } => &mut self.requests,
             PendingKind::Response => &mut self.responses,
             PendingKind::Last => &mut self.last,
@@ -316,7 +341,7 @@ mod tests {
             let mut queue = PendingQueue::default();
             for step in steps {
                 match step {
-                    Step::Push(kind) => queue.push(frame(), kind),
+                    Step::Push(kind) => _ = queue.push(frame(), kind),
                     Step::Pop => _ = queue.pop_if(|_| true, || true),
                     Step::Remove(number) => queue.remove(CallId { number, shared: false }),
                     Step::TakeRequests => _ = queue.take(|kind, _| matches!(kind, PendingKind::Request { .. })),

@@ -4,6 +4,7 @@
 use super::{
     ProtocolError,
     frame::{Frame, PREFIX},
+    latest::{Buffered, LatestKey},
     retransmit_buffer::{Retransmission, RetransmitBuffer},
     send_buffer::SendBuffer,
 };
@@ -67,11 +68,35 @@ impl RetransmitState {
 
     /// Returns the position of the frame that is next appended to `send_buffer`.
     pub(super) fn next_position(&self, send_buffer: &SendBuffer) -> u64 {
-        self.retained.end() + (send_buffer.len() - self.excluded) as u64
+        self.retained.end() + send_buffer.len() as u64 - self.excluded as u64
     }
 
     pub(super) fn record_volatile(&mut self, position: u64, length: usize) {
         self.retained.record_volatile(position, length);
+    }
+
+    /// Records the emits in `send_buffer` that newer emits replace.
+    pub(super) fn record_latest(&mut self, send_buffer: &SendBuffer, messages: &[Buffered]) {
+        let mut messages = messages.iter().peekable();
+        let mut start = self.next_position(&SendBuffer::default());
+        for (at, chunk) in send_buffer.chunks().enumerate() {
+            let end = start + chunk.len() as u64;
+            if let Some(message) = messages.next_if(|message| message.chunk == at) {
+                self.retained.record_skippable(start..end, (!message.is_volatile).then_some(message.key));
+            }
+            start = end;
+        }
+        self.retained.sort_skippable();
+    }
+
+    /// Records that a chunk of `send_buffer` is about to have another length.
+    pub(super) fn resize_chunk(&mut self, send_buffer: &SendBuffer, chunk: usize, length: usize) {
+        if self.retained.has_unsent_volatile() {
+            let mut chunks = send_buffer.chunks().map(|chunk| chunk.len() as u64);
+            let before: u64 = chunks.by_ref().take(chunk).sum();
+            let position = self.next_position(&SendBuffer::default()) + before;
+            self.retained.move_after(position, chunks.next().unwrap_or(0), length as u64);
+        }
     }
 
     /// Records that everything in `send_buffer` is being transmitted.
@@ -148,9 +173,14 @@ impl RetransmitState {
 
     /// Resumes the session on another connection, and returns the first frames for that connection.
     /// [`RetransmitBuffer::retransmit`] describes these frames.
-    pub(super) fn resume(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
+    pub(super) fn resume(
+        &mut self,
+        position: u64,
+        send_buffer: &SendBuffer,
+        is_pending: impl Fn(LatestKey) -> bool,
+    ) -> Option<Retransmission> {
         self.excluded = 0;
-        let mut retransmission = self.retained.retransmit(position, send_buffer)?;
+        let mut retransmission = self.retained.retransmit(position, send_buffer, is_pending)?;
         // Append an acknowledgement, so that the client sends a frame after a resumption even if it
         // has no other frame to send. Any frame of the client then confirms to the server that the
         // client received the new token.

@@ -5,12 +5,16 @@
 //! frames. Positions count bytes, so frames need no sequence numbers. Therefore several connections
 //! can share the bytes of a frame.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Range,
+};
 
 use bytes::Bytes;
 
 use super::{
     frame::{Frame, PREFIX},
+    latest::LatestKey,
     send_buffer::SendBuffer,
 };
 
@@ -26,13 +30,16 @@ pub(super) struct RetransmitBuffer {
     /// The length of the last transmission. The buffer always retains the whole last transmission,
     /// even beyond `limit`.
     last: usize,
-    /// The retained frames that are volatile. A retransmission skips them.
-    volatile: VecDeque<VolatileRange>,
+    /// The retained frames that a retransmission may skip, in order.
+    skippable: VecDeque<SkippableRange>,
 }
 
 #[derive(Debug)]
-struct VolatileRange {
+struct SkippableRange {
     at: Range<u64>,
+    /// The key of an emit that is skipped if there is a newer emit with the same key. It is `None`
+    /// for a volatile emit, which is always skipped.
+    key: Option<LatestKey>,
     /// `true` after the first retransmission that skipped the frame. That retransmission also
     /// returned the frame's share of the window.
     skipped: bool,
@@ -42,14 +49,14 @@ struct VolatileRange {
 #[derive(Debug)]
 pub(super) struct Retransmission {
     pub(super) send_buffer: SendBuffer,
-    /// The lengths of the volatile frames that were lost. The lengths do not include the prefixes,
+    /// The lengths of the skipped frames that were lost. The lengths do not include the prefixes,
     /// as in the window.
     pub(super) lost: Vec<usize>,
 }
 
 impl RetransmitBuffer {
     pub(super) fn new(limit: usize) -> Self {
-        Self { start: 0, retained: SendBuffer::default(), limit, last: 0, volatile: VecDeque::new() }
+        Self { start: 0, retained: SendBuffer::default(), limit, last: 0, skippable: VecDeque::new() }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -102,7 +109,38 @@ impl RetransmitBuffer {
     /// Marks the frame at `position` as volatile. `length` is the length of the frame without its
     /// prefix.
     pub(super) fn record_volatile(&mut self, position: u64, length: usize) {
-        self.volatile.push_back(VolatileRange { at: position..position + (PREFIX + length) as u64, skipped: false });
+        self.record_skippable(position..position + (PREFIX + length) as u64, None);
+    }
+
+    /// Marks the frame at these positions as one that a retransmission skips, if there is a newer
+    /// frame with the same key or if there is no key.
+    pub(super) fn record_skippable(&mut self, at: Range<u64>, key: Option<LatestKey>) {
+        self.skippable.push_back(SkippableRange { at, key, skipped: false });
+    }
+
+    /// Sorts the marks of frames that have not been sent, after marks have been recorded in another
+    /// order.
+    pub(super) fn sort_skippable(&mut self) {
+        let first = self.first_unsent();
+        self.skippable.make_contiguous()[first..].sort_unstable_by_key(|frame| frame.at.start);
+    }
+
+    fn first_unsent(&self) -> usize {
+        let end = self.end();
+        self.skippable.len() - self.skippable.iter().rev().take_while(|frame| frame.at.start >= end).count()
+    }
+
+    /// Returns `true` if a frame that has not been sent is marked as volatile.
+    pub(super) fn has_unsent_volatile(&self) -> bool {
+        self.skippable.back().is_some_and(|frame| frame.at.start >= self.end())
+    }
+
+    /// Moves the marks after `position`, because the length of the frame at `position` changes.
+    pub(super) fn move_after(&mut self, position: u64, old: u64, new: u64) {
+        let first = self.first_unsent();
+        for frame in self.skippable.range_mut(first..).filter(|frame| frame.at.start > position) {
+            frame.at = frame.at.start - old + new..frame.at.end - old + new;
+        }
     }
 
     /// Drops all bytes before `position`. Returns `false` if the local endpoint has never sent
@@ -121,8 +159,8 @@ impl RetransmitBuffer {
     fn release(&mut self, count: usize) {
         self.start += count as u64;
         self.retained.advance(count);
-        while self.volatile.front().is_some_and(|frame| frame.at.end <= self.start) {
-            self.volatile.pop_front();
+        while self.skippable.front().is_some_and(|frame| frame.at.end <= self.start) {
+            self.skippable.pop_front();
         }
     }
 
@@ -130,14 +168,22 @@ impl RetransmitBuffer {
     pub(super) fn shrink(&mut self) {
         if self.retained.is_empty() {
             self.retained = SendBuffer::default();
-            self.volatile = VecDeque::new();
+            self.skippable = VecDeque::new();
         }
     }
 
     /// Returns the frames for a peer that has received all bytes before `position`. The returned
     /// frames end with the frames in `send_buffer`, which the buffer also retains from now on.
     /// Returns `None` if the peer needs a frame that the buffer no longer retains.
-    pub(super) fn retransmit(&mut self, position: u64, send_buffer: &SendBuffer) -> Option<Retransmission> {
+    ///
+    /// The frames do not contain volatile emits, and emits with the key of a newer emit. The newer
+    /// emit may be pending; `is_pending` returns `true` if an emit with the key is pending.
+    pub(super) fn retransmit(
+        &mut self,
+        position: u64,
+        send_buffer: &SendBuffer,
+        is_pending: impl Fn(LatestKey) -> bool,
+    ) -> Option<Retransmission> {
         if !self.can_retransmit_from(position) {
             return None;
         }
@@ -147,8 +193,12 @@ impl RetransmitBuffer {
         self.retained.extend(send_buffer);
         let mut retransmission = Retransmission { send_buffer: SendBuffer::default(), lost: Vec::new() };
         let mut next = self.start;
-        let mut volatile = std::mem::take(&mut self.volatile);
-        for frame in &mut volatile {
+        let mut skippable = std::mem::take(&mut self.skippable);
+        let mut newer = BTreeSet::new();
+        let mut is_skipped =
+            |frame: &SkippableRange| frame.key.is_none_or(|key| !newer.insert(key) || frame.skipped || is_pending(key));
+        let skipped: Vec<_> = skippable.iter_mut().rev().filter(|frame| is_skipped(frame)).collect();
+        for frame in skipped.into_iter().rev() {
             let bytes = frame.at.end - frame.at.start;
             self.copy(next..frame.at.start, &mut retransmission.send_buffer);
             retransmission.send_buffer.push_header_only(Frame::Skipped { bytes });
@@ -157,7 +207,7 @@ impl RetransmitBuffer {
                 retransmission.lost.push(usize::try_from(bytes).unwrap_or(usize::MAX) - PREFIX);
             }
         }
-        self.volatile = volatile;
+        self.skippable = skippable;
         self.copy(next..self.end(), &mut retransmission.send_buffer);
         Some(retransmission)
     }
@@ -238,9 +288,10 @@ mod tests {
         let mut retained = RetransmitBuffer::new(100);
         (0..100).for_each(|number| retained.push(&emit(number, 8)));
         assert_eq!(retained.len(), 100);
-        assert!(retained.retransmit(0, &SendBuffer::default()).is_none());
+        assert!(retained.retransmit(0, &SendBuffer::default(), |_| false).is_none());
         let position = retained.end() - 21;
-        let mut again = retained.retransmit(position, &SendBuffer::default()).unwrap().send_buffer.take_all();
+        let mut again =
+            retained.retransmit(position, &SendBuffer::default(), |_| false).unwrap().send_buffer.take_all();
         assert_eq!(next_frame(&mut again).unwrap()[9..], 99_u64.to_le_bytes());
         assert!(again.is_empty());
     }
@@ -256,7 +307,7 @@ mod tests {
         };
         let mut ends = 0;
         for position in 0..=buffer().end() {
-            let retransmission = buffer().retransmit(position, &SendBuffer::default());
+            let retransmission = buffer().retransmit(position, &SendBuffer::default(), |_| false);
             assert_eq!(
                 retransmission.is_some(),
                 buffer().can_retransmit_from(position),
@@ -344,7 +395,7 @@ mod tests {
                             sent.push(Sent { number: sent.len() as u64, end, volatile: false });
                             waiting.push_exact(frame.take_all());
                         }
-                        let Retransmission { mut send_buffer, .. } = retained.retransmit(position, &waiting).unwrap();
+                        let Retransmission { mut send_buffer, .. } = retained.retransmit(position, &waiting, |_| false).unwrap();
                         prop_assert_eq!(retained.end(), end);
                         let mut again = send_buffer.take_all();
                         for missing in sent.iter().filter(|sent| sent.end > position) {

@@ -101,6 +101,49 @@ impl SendBuffer {
         if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
 
+    /// Appends a frame as a chunk of its own, and returns the index of the chunk. The index is valid
+    /// until bytes are taken from the buffer.
+    pub(super) fn push_chunk(&mut self, frame: Bytes) -> usize {
+        self.share(frame);
+        self.chunks.as_ref().map_or(0, |chunks| chunks.queue.len() - 1)
+    }
+
+    /// Returns a chunk.
+    pub(super) fn chunk(&self, index: usize) -> Bytes {
+        self.chunks.as_ref().and_then(|chunks| chunks.queue.get(index)).cloned().unwrap_or_default()
+    }
+
+    /// Returns the length of a chunk.
+    pub(super) fn chunk_len(&self, index: usize) -> usize {
+        self.chunks.as_ref().and_then(|chunks| chunks.queue.get(index)).map_or(0, Bytes::len)
+    }
+
+    /// Replaces a chunk.
+    pub(super) fn replace_chunk(&mut self, index: usize, frame: Bytes) {
+        if let Some(chunks) = &mut self.chunks
+            && let Some(chunk) = chunks.queue.get_mut(index)
+        {
+            chunks.bytes = chunks.bytes - chunk.len() + frame.len();
+            *chunk = frame;
+        }
+    }
+
+    /// Removes a chunk, so that the indices of all later chunks change.
+    pub(super) fn remove_chunk(&mut self, index: usize) {
+        if let Some(chunks) = &mut self.chunks
+            && let Some(chunk) = chunks.queue.remove(index)
+        {
+            chunks.bytes -= chunk.len();
+        }
+    }
+
+    /// Joins small chunks.
+    pub(super) fn join_chunks(&mut self) {
+        let mut joined = Self::default();
+        joined.extend(self);
+        *self = joined;
+    }
+
     /// Appends whole frames. The buffer reserves no capacity for further frames.
     pub fn push_exact(&mut self, frames: Bytes) {
         self.share(frames);

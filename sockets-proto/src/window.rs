@@ -89,6 +89,23 @@ impl SendWindow {
         self.emit_bytes += bytes as u64;
     }
 
+    /// Replaces an emit of `old` bytes by an emit of `new` bytes. If that exceeds the window, changes
+    /// nothing and returns `false`. The window then fits all emits that were sent after this emit.
+    pub(super) fn resize_emit(&mut self, old: usize, new: usize) -> bool {
+        let fits = new <= old || self.bytes + (new - old) as u64 <= u64::from(self.size.bytes);
+        if fits {
+            self.release_emit(old);
+            self.consume_emit(new);
+        }
+        fits
+    }
+
+    /// Releases the share of an emit that is never sent, or that was lost.
+    pub(super) fn release_emit(&mut self, length: usize) {
+        // Only a peer that has sent too much credit causes an error, and it would harm only itself.
+        let _ = self.credit(1, length as u64);
+    }
+
     /// Releases the share of a request after the reply has arrived.
     #[inline]
     pub(super) fn release_request(&mut self, length: usize) {

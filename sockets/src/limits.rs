@@ -128,7 +128,8 @@ impl Limits {
     /// An emit to a single peer waits until the queue has capacity. An emit to an audience waits at
     /// most 1 s, and only for members that received bytes within that second. If a queue is then
     /// still full, the method's [overflow policy](macro@crate::group#emits-to-slow-members)
-    /// applies. By default, the server disconnects the member.
+    /// applies. By default, the server disconnects the member. Emits with
+    /// [`latest`](macro@crate::group#only-the-latest-emit) may use as much again.
     ///
     /// If the queue is full, an encoded reply waits outside of the queue. While such replies have
     /// at least this number of bytes in total, the callee holds the handlers of methods that have

@@ -2,9 +2,17 @@
 
 #[cfg(feature = "middleware")]
 use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
+    time::Duration,
+};
 
-use sockets_proto::Overflow;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sockets_proto::{LatestKey, Overflow};
+
+use crate::elements::encode_elements;
 
 /// The kind of a method: a request or an emit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,9 @@ pub struct Method {
     pub idempotent: bool,
     /// The overflow policy of an emit to an audience. It applies to members with a full queue.
     pub overflow: Overflow,
+    /// The arguments by which newer emits replace older ones that wait, in ascending order. It is
+    /// `None` if no emit is replaced.
+    pub latest: Option<&'static [usize]>,
     /// The names of the arguments.
     pub arguments: &'static [&'static str],
     /// The types of the method as a text. If the types of two methods have the same encoding, their
@@ -55,13 +66,15 @@ pub(crate) enum Callee<'a> {
     /// A method of unknown types.
     Named(&'a Named<'a>),
     Declared(&'static Method),
+    /// A declared method, and the key of an emit that replaces older ones.
+    Latest(&'static Method, LatestKey),
 }
 
 impl Callee<'_> {
     pub(crate) fn key(self) -> u64 {
         match self {
             Self::Named(named) => named.key,
-            Self::Declared(method) => method.key,
+            Self::Declared(method) | Self::Latest(method, _) => method.key,
         }
     }
 
@@ -69,8 +82,35 @@ impl Callee<'_> {
     pub(crate) fn overflow(self) -> Overflow {
         match self {
             Self::Named(_) => Overflow::default(),
-            Self::Declared(method) => method.overflow,
+            Self::Declared(method) | Self::Latest(method, _) => method.overflow,
         }
+    }
+
+    /// Returns the method with the key of an emit with these arguments, if newer emits of the method
+    /// replace older ones.
+    #[inline]
+    pub(crate) fn for_emit<A: Serialize + ?Sized>(self, args: &A) -> Self {
+        match self {
+            Self::Declared(method) => match method.latest {
+                Some(key) => latest(method, key, args),
+                None => self,
+            },
+            _ => self,
+        }
+    }
+
+    /// Returns the key of an emit that replaces older ones.
+    pub(crate) fn latest(self) -> Option<LatestKey> {
+        match self {
+            Self::Latest(_, key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Returns `true` if an emitter waits for members that have a full queue. Emits that replace
+    /// older ones need no wait.
+    pub(crate) fn waits(self) -> bool {
+        self.latest().is_none() && self.overflow().waits()
     }
 
     /// Returns `true` for a request that may be repeated.
@@ -88,7 +128,7 @@ impl Callee<'_> {
     pub(crate) fn signed(self) -> Option<(u64, u64)> {
         match self {
             Self::Named(_) => None,
-            Self::Declared(method) => Some((method.key, method.signature)),
+            Self::Declared(method) | Self::Latest(method, _) => Some((method.key, method.signature)),
         }
     }
 }
@@ -104,6 +144,7 @@ pub(crate) enum OwnedCallee {
         path_len: usize,
     },
     Declared(&'static Method),
+    Latest(&'static Method, LatestKey),
 }
 
 #[cfg(feature = "middleware")]
@@ -115,7 +156,7 @@ impl OwnedCallee {
     pub(crate) fn key(&self) -> u64 {
         match self {
             Self::Named { key, .. } => *key,
-            Self::Declared(method) => method.key,
+            Self::Declared(method) | Self::Latest(method, _) => method.key,
         }
     }
 
@@ -123,7 +164,7 @@ impl OwnedCallee {
     pub(crate) fn names(&self) -> (&str, &str) {
         match self {
             Self::Named { names, path_len, .. } => names.split_at(*path_len),
-            Self::Declared(method) => (method.path, method.name),
+            Self::Declared(method) | Self::Latest(method, _) => (method.path, method.name),
         }
     }
 
@@ -133,6 +174,7 @@ impl OwnedCallee {
         match self {
             Self::Named { key, .. } => Callee::Named(storage.insert(Named { key: *key, path, name })),
             Self::Declared(method) => Callee::Declared(method),
+            Self::Latest(method, key) => Callee::Latest(method, *key),
         }
     }
 }
@@ -143,6 +185,30 @@ impl From<Callee<'_>> for OwnedCallee {
         match callee {
             Callee::Named(&Named { key, path, name }) => Self::named(key, path, name),
             Callee::Declared(method) => Self::Declared(method),
+            Callee::Latest(method, key) => Self::Latest(method, key),
         }
+    }
+}
+
+/// Returns the method with the key of an emit. The key is a hash, because a key of any length would
+/// need an allocation for each emit. Peers may choose the arguments, but they do not know the
+/// secret. So they cannot choose arguments with the same hash.
+#[cold]
+fn latest<'a, A: Serialize + ?Sized>(method: &'static Method, arguments: &[usize], args: &A) -> Callee<'a> {
+    static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
+        let random = RandomState::new();
+        [0, 1].map(|half| random.hash_one(half))
+    });
+    let mut hash = Sha256::new();
+    SECRET.iter().chain([&method.key]).for_each(|number| hash.update(number.to_le_bytes()));
+    // The encodings of values of the same type are prefix-free, so their concatenation is unique.
+    match encode_elements(args, |at| arguments.contains(&at), |bytes| hash.update(bytes)) {
+        Ok(()) => {
+            let hash = hash.finalize();
+            let [first, second] = [&hash[..8], &hash[8..16]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
+            Callee::Latest(method, LatestKey([first, second]))
+        }
+        // The emit will fail, since its arguments cannot be encoded.
+        Err(_) => Callee::Declared(method),
     }
 }

@@ -110,9 +110,15 @@ fn methods(group: &Group) -> TokenStream {
         let arguments = args.iter().map(|arg| arg.ident.unraw().to_string());
         let declared = kind;
         let (key, signature) = (literal(*key), literal(signature::hash(types)));
-        let (kind, timeout, overflow) = match kind {
-            Kind::Emit { overflow } => (quote!(Emit), None, *overflow),
-            Kind::Request { timeout, .. } => (quote!(Request), *timeout, Overflow::default()),
+        let (kind, timeout, overflow, latest) = match kind {
+            Kind::Emit { overflow, latest } => (quote!(Emit), None, *overflow, latest.as_ref()),
+            Kind::Request { timeout, .. } => (quote!(Request), *timeout, Overflow::default(), None),
+        };
+        let latest = if let Some(key) = latest {
+            let key = (0..args.len()).filter(|at| key.contains(&args[*at].ident));
+            quote!(::core::option::Option::Some(&[#(#key),*]))
+        } else {
+            quote!(::core::option::Option::None)
         };
         let idempotent = matches!(declared, Kind::Request { idempotent: true, .. });
         let overflow = format_ident!("{}", overflow.0);
@@ -130,6 +136,7 @@ fn methods(group: &Group) -> TokenStream {
             timeout: #timeout,
             idempotent: #idempotent,
             overflow: #krate::__private::Overflow::#overflow,
+            latest: #latest,
             arguments: &[#(#arguments),*],
             types: #types,
             signature: #signature

@@ -30,21 +30,21 @@ impl<C, H: Clone> SessionCore<C, H> {
         if length > self.max_frame {
             return SendOutcome::TooLarge { length, limit: self.max_frame };
         }
-        let is_accepted = when_full == WhenFull::Accept && overflow != Overflow::Latest;
-        if !self.has_capacity() && !is_accepted && !self.evict_for(now, key, overflow) {
+        if !self.has_capacity() && when_full == WhenFull::ApplyPolicy && !self.evict_for(now, key, overflow) {
             if overflow == Overflow::Disconnect {
                 return SendOutcome::Full;
             }
             self.dropped += 1;
             return SendOutcome::Dropped;
         }
-        let stays_in_reach = overflow.is_evictable() && !self.send_buffer.has_capacity(self.queue_limit / 2);
+        let is_evictable = overflow == Overflow::DropOldest;
+        let stays_in_reach = is_evictable && !self.send_buffer.has_capacity(self.queue_limit / 2);
         if self.can_send(length) && !stays_in_reach {
             self.send_buffer.push_encoded(frame);
             self.send_window.consume_emit(length);
             return SendOutcome::Sent;
         }
-        let kind = if overflow.is_evictable() { PendingKind::Evictable { key } } else { PendingKind::Emit };
+        let kind = if is_evictable { PendingKind::Evictable { key } } else { PendingKind::Emit };
         self.push_pending(now, frame.clone(), kind);
         SendOutcome::Pending
     }
@@ -52,16 +52,14 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Drops pending messages as the method's overflow policy requires for a new message.
     /// Afterwards, returns `true` if the queue has capacity for the new message.
     fn evict_for(&mut self, now: Instant, key: u64, overflow: Overflow) -> bool {
-        if !overflow.is_evictable() {
+        if overflow != Overflow::DropOldest {
             return false;
         }
         let before = self.dropped;
-        while (overflow == Overflow::Latest || !self.has_capacity()) && self.pending.drop_oldest(key) {
+        while !self.has_capacity() && self.pending.drop_oldest(key) {
             self.dropped += 1;
         }
-        // The policy `Latest` keeps at most one message of each method. The queue therefore accepts
-        // that message even beyond the queue's limit.
-        let has_capacity = overflow == Overflow::Latest || self.has_capacity();
+        let has_capacity = self.has_capacity();
         if self.dropped > before {
             // The dropped messages may have blocked later messages, which the session sends now if
             // the window permits.
@@ -75,7 +73,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// of them and returns `false`.
     pub fn broadcast_all(&mut self, joined: &Bytes, count: usize, largest: usize, overflow: Overflow) -> bool {
         let length = joined.len() - count * PREFIX;
-        let limit = if overflow.is_evictable() { self.queue_limit / 2 } else { self.queue_limit };
+        let limit = if overflow == Overflow::DropOldest { self.queue_limit / 2 } else { self.queue_limit };
         let has_capacity = self.backlog() + joined.len() <= limit && largest <= self.max_frame;
         if !has_capacity
             || self.is_detached

@@ -3,6 +3,7 @@
 
 mod broadcast;
 mod incoming_calls;
+mod latest;
 mod outgoing_calls;
 mod pending;
 mod resumption;
@@ -23,6 +24,7 @@ use super::{
     event::{Event, HandlerId, IncomingCall, WindowPermit},
     frame::{CallId, CloseReason, Frame, HEADER_MAX},
     keep_alive::KeepAlive,
+    latest::LatestMessages,
     pending::{PendingKind, PendingQueue},
     retransmit::RetransmitState,
     send_buffer::{SendBuffer, whole_frame},
@@ -58,6 +60,9 @@ impl fmt::Display for Role {
 pub struct SessionCore<C, H> {
     send_buffer: SendBuffer,
     pending: PendingQueue,
+    /// The places of waiting emits that newer ones replace. The field is `None` in sessions without
+    /// such emits.
+    latest: Option<Box<LatestMessages>>,
     send_window: SendWindow,
     recv_window: RecvWindow,
     calls: Calls<C>,
@@ -107,6 +112,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         Self {
             send_buffer: SendBuffer::default(),
             pending: PendingQueue::default(),
+            latest: None,
             send_window: SendWindow::new(window),
             recv_window: RecvWindow::new(window),
             calls: Calls::new(),
@@ -273,6 +279,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.retransmit = None;
         self.send_buffer = SendBuffer::default();
         self.pending = PendingQueue::default();
+        self.latest = None;
     }
 
     /// Ends the session. Returns the waiting callers with their results. Also returns the handlers

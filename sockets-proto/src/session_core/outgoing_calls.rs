@@ -128,7 +128,7 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     /// Returns `true` if the session can send a message that prepares the session. Such a message
     /// precedes all pending messages.
-    fn can_prepare(&self, length: usize) -> bool {
+    pub(super) fn can_prepare(&self, length: usize) -> bool {
         !self.is_detached && self.send_window.can_send(length)
     }
 

@@ -9,6 +9,7 @@ use crate::{
     calls::CallResult,
     frame::{Frame, PREFIX},
     keep_alive::KeepAlive,
+    latest::LatestEmit,
     pending::PendingKind,
     send_buffer::SendBuffer,
 };
@@ -25,17 +26,17 @@ const NESTED_CALL_TIMEOUT: Duration = Duration::from_secs(1);
 const RESPONSE_OVERTAKE_DELAY: Duration = Duration::from_secs(5);
 
 impl<C, H: Clone> SessionCore<C, H> {
-    pub(super) fn push_pending(&mut self, now: Instant, frame: Bytes, kind: PendingKind) {
+    pub(super) fn push_pending(&mut self, now: Instant, frame: Bytes, kind: PendingKind) -> u64 {
         // The first pending message that may be part of a cycle restarts the time without progress.
         let first = match kind {
-            PendingKind::Emit | PendingKind::Evictable { .. } | PendingKind::Last => false,
+            PendingKind::Emit | PendingKind::Evictable { .. } | PendingKind::Latest { .. } | PendingKind::Last => false,
             PendingKind::Request { nested, .. } => nested && self.pending.nested() == 0,
             PendingKind::Response => self.pending.responses().messages == 0,
         };
         if first || self.stalled.is_none() {
             self.stalled = Some(now);
         }
-        self.pending.push(frame, kind);
+        self.pending.push(frame, kind)
     }
 
     pub(super) fn flush_pending(&mut self, now: Instant) {
@@ -52,6 +53,12 @@ impl<C, H: Clone> SessionCore<C, H> {
                 PendingKind::Request { id, .. } => {
                     self.send_window.consume_request(length);
                     self.calls.mark_sent(id);
+                }
+                PendingKind::Latest { key } => {
+                    self.send_window.consume_emit(length);
+                    self.push_latest(LatestEmit { frame: &frame, key, is_volatile: false });
+                    self.stalled = Some(now);
+                    continue;
                 }
                 PendingKind::Response | PendingKind::Last => {}
             }
@@ -120,6 +127,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         if self.send_buffer.is_empty() {
             self.send_buffer = SendBuffer::default();
         }
+        self.latest.take_if(|latest| latest.is_empty());
         self.pending.shrink();
         self.calls.shrink();
         self.handlers.shrink_to_fit();

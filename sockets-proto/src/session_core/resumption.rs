@@ -74,6 +74,9 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// acknowledgement is due, the method appends it.
     #[inline]
     pub fn poll_transmit(&mut self, send_buffer: &mut SendBuffer) {
+        if self.latest.as_ref().is_some_and(|latest| latest.has_buffered()) {
+            self.commit_latest();
+        }
         mem::swap(&mut self.send_buffer, send_buffer);
         let (alone, heartbeat_due) = (send_buffer.is_empty(), mem::take(&mut self.heartbeat_due));
         let mut control = (heartbeat_due && alone).then_some(Frame::Heartbeat);
@@ -195,13 +198,15 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Returns the frames that the driver has to send first. Returns `None` if the session does not
     /// retain all of these frames.
     pub fn resume(&mut self, now: Instant, position: u64) -> Option<SendBuffer> {
-        let retransmission = self.retransmit.as_mut()?.resume(position, &self.send_buffer)?;
+        self.retransmit.as_ref().filter(|retransmit| retransmit.can_retransmit_from(position))?;
+        self.commit_latest();
+        let is_pending = |key| self.latest.as_ref().is_some_and(|latest| latest.is_pending(key));
+        let retransmission = self.retransmit.as_mut()?.resume(position, &self.send_buffer, is_pending)?;
         self.send_buffer = SendBuffer::default();
         for length in retransmission.lost {
             // The lost emit never reaches a handler, so the peer sends no credit for it. The
-            // session therefore returns the emit's share of the window itself. An error is ignored,
-            // because only a peer that has sent too much credit causes it.
-            let _ = self.send_window.credit(1, length as u64);
+            // session therefore returns the emit's share of the window itself.
+            self.send_window.release_emit(length);
         }
         self.is_detached = false;
         if let Some(keep_alive) = &mut self.keep_alive {
@@ -225,6 +230,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         peer: Settings,
         peer_limit: usize,
     ) -> (Vec<(C, CallResult)>, Vec<H>) {
+        self.keep_latest(now);
         let calls = self.calls.drain_sent();
         let mut ended = self.disconnected(calls);
         let max_frame = peer.max_frame as usize;
@@ -232,9 +238,15 @@ impl<C, H: Clone> SessionCore<C, H> {
             matches!(kind, PendingKind::Response | PendingKind::Last) || frame.len() > PREFIX + max_frame
         };
         for (_, kind) in self.pending.take(is_over) {
-            let PendingKind::Request { id, .. } = kind else { continue };
-            let consumer = self.calls.take_pending(id);
-            ended.extend(consumer.map(|consumer| (consumer, CallResult::Disconnected { maybe_executed: false })));
+            match kind {
+                PendingKind::Request { id, .. } => {
+                    let consumer = self.calls.take_pending(id);
+                    let result = CallResult::Disconnected { maybe_executed: false };
+                    ended.extend(consumer.map(|consumer| (consumer, result)));
+                }
+                PendingKind::Latest { key } => self.forget_latest(key),
+                _ => {}
+            }
         }
         let window = local.window.min(peer.window);
         self.send_buffer = SendBuffer::default();

@@ -2,6 +2,7 @@
 
 mod core_rules;
 mod frames;
+mod latest;
 mod overflow;
 mod resumption;
 mod two_cores;

@@ -75,7 +75,7 @@ fn oldest_messages_are_dropped_until_new_one_fits() {
     broadcast(&mut core, LINE, Overflow::DropOldest, [0, 1]);
     broadcast(&mut core, NOTE, Overflow::Disconnect, [2]);
     broadcast(&mut core, LINE, Overflow::DropOldest, [3]);
-    broadcast(&mut core, POSITION, Overflow::Latest, [4]);
+    broadcast(&mut core, POSITION, Overflow::DropOldest, [4]);
     assert_eq!((core.dropped(), core.queued()), (0, core.queue_limit()));
     assert_eq!(broadcast(&mut core, LINE, Overflow::DropOldest, [5]), [SendOutcome::Pending]);
     assert_eq!((core.dropped(), core.queued()), (1, core.queue_limit()));
@@ -95,27 +95,6 @@ fn message_without_older_one_of_method_is_dropped() {
     broadcast(&mut core, LINE, Overflow::DropOldest, [2]);
     assert_eq!(broadcast(&mut core, LINE + 10, Overflow::DropOldest, [3]), [SendOutcome::Dropped]);
     assert_eq!(deliver_all(&mut core), [0, 1, 2]);
-}
-
-#[test]
-fn latest_message_replaces_pending_ones_in_full_queue() {
-    let mut core = core(1, MESSAGE + 4 * PENDING);
-    broadcast(&mut core, NOTE, Overflow::Disconnect, [0]);
-    broadcast(&mut core, POSITION, Overflow::Latest, [1, 2]);
-    broadcast(&mut core, NOTE, Overflow::Disconnect, [3]);
-    broadcast(&mut core, POSITION, Overflow::Latest, [4]);
-    assert_eq!(core.dropped(), 0, "all messages fit");
-    assert_eq!(broadcast(&mut core, POSITION, Overflow::Latest, [5]), [SendOutcome::Pending]);
-    assert_eq!(core.dropped(), 3);
-    broadcast(&mut core, NOTE, Overflow::Disconnect, [6, 7]);
-    assert_eq!(core.queued(), core.queue_limit());
-    for number in 8..200 {
-        assert_eq!(broadcast(&mut core, POSITION, Overflow::Latest, [number]), [SendOutcome::Pending]);
-        assert_eq!(core.queued(), core.queue_limit(), "the message replaces the previous one");
-    }
-    broadcast(&mut core, POSITION + 10, Overflow::Latest, [200, 201]);
-    assert_eq!(core.queued(), core.queue_limit() + PENDING, "at most one message of each method");
-    assert_eq!(deliver_all(&mut core), [0, 3, 6, 7, 199, 201]);
 }
 
 #[test]
@@ -140,11 +119,11 @@ fn messages_after_dropped_one_are_sent_at_once() {
     broadcast(&mut core, NOTE, Overflow::Disconnect, [0, 1, 2]);
     // The emit is larger than the remaining window.
     let large = shared_emit(POSITION, &Payload::Copied(&[3; 1300]));
-    share(&mut core, &large, POSITION, Overflow::Latest);
+    share(&mut core, &large, POSITION, Overflow::DropOldest);
     broadcast(&mut core, NOTE, Overflow::Disconnect, [4]);
     assert_eq!(core.send_buffer().len(), 3 * MESSAGE);
     let larger = shared_emit(POSITION, &Payload::Copied(&[5; 1400]));
-    share(&mut core, &larger, POSITION, Overflow::Latest);
+    share(&mut core, &larger, POSITION, Overflow::DropOldest);
     assert_eq!((core.dropped(), core.send_buffer().len()), (1, 4 * MESSAGE));
 }
 
@@ -156,7 +135,7 @@ fn largest() -> Bytes {
 #[test]
 fn queue_below_limit_accepts_one_message_of_any_size() {
     let limit = MESSAGE + PENDING;
-    for overflow in [Overflow::Disconnect, Overflow::DropNewest, Overflow::DropOldest, Overflow::Latest] {
+    for overflow in [Overflow::Disconnect, Overflow::DropNewest, Overflow::DropOldest] {
         let mut core = core(1, limit);
         broadcast(&mut core, NOTE, Overflow::Disconnect, [0]);
         assert_eq!(share(&mut core, &largest(), LINE, overflow), SendOutcome::Pending, "{overflow:?}");

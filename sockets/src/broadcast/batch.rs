@@ -23,8 +23,7 @@ impl<M> Batch<M> {
     /// Adds an entry, or returns `false` if it needs another batch.
     pub(super) fn try_add(&mut self, entry: &LogEntry<M>) -> bool {
         let first = &self.entries[0];
-        let accepts = (first.message.method(), first.message.overflow())
-            == (entry.message.method(), entry.message.overflow())
+        let accepts = first.message.is_alike(&entry.message)
             && Arc::ptr_eq(&first.members, &entry.members)
             // Large frames are shared separately, so that they are never copied.
             && first.message.frame().len().max(entry.message.frame().len()) < SHARE_FROM;
@@ -36,6 +35,9 @@ impl<M> Batch<M> {
 
     /// Prepares [`concatenated`](Self::concatenated), after the last entry has been added.
     pub(super) fn concatenate(&mut self) {
+        if self.is_latest() {
+            return;
+        }
         self.largest = self.entries.iter().map(|entry| entry.message.frame().len() - PREFIX).max().unwrap_or(0);
         self.concatenated = match &self.entries[..] {
             [only] => only.message.frame().clone(),
@@ -64,6 +66,11 @@ impl<M> Batch<M> {
 
     pub(crate) fn is_volatile(&self) -> bool {
         self.entries[0].message.is_volatile()
+    }
+
+    /// Returns `true` if these messages replace older ones.
+    pub(crate) fn is_latest(&self) -> bool {
+        self.entries[0].message.latest().is_some()
     }
 
     pub(crate) fn overflow(&self) -> Overflow {

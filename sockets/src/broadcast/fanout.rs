@@ -181,7 +181,7 @@ impl<M: Member> Fanout<M> {
     /// Returns the time until which an emitter waits for members of its audience. Returns `None` if
     /// the emitter does not wait for any member.
     fn members_until(&self, callee: Callee<'_>, list: &MemberList<M>, pacing: &mut Pacing) -> Option<Instant> {
-        if callee.overflow().waits() { pacing.wait_until(list.len(), || self.laggards(list)) } else { None }
+        if callee.waits() { pacing.wait_until(list.len(), || self.laggards(list)) } else { None }
     }
 
     /// Returns the lagging members of each shard, and the members of the audience in that shard.

@@ -1,7 +1,7 @@
 //! The log of a shard, and its messages.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +15,7 @@ use crate::{
     lock::{Mutex, Notify},
     method::Callee,
 };
-use sockets_proto::{Overflow, ReleaseUnused};
+use sockets_proto::{LatestKey, Overflow, ReleaseUnused};
 
 /// The messages of a shard that have not been delivered to all their members.
 pub(crate) struct BroadcastLog<M> {
@@ -59,15 +59,21 @@ impl<M> BroadcastLog<M> {
         self.newest.load(Ordering::Acquire)
     }
 
-    /// Returns the current entries, in as few batches as possible.
+    /// Returns the current entries, in as few batches as possible. The batches do not contain
+    /// entries that a newer entry replaces for all their members.
     pub(super) fn batches(&self) -> Vec<Batch<M>> {
         let mut batches: Vec<Batch<M>> = Vec::new();
-        for entry in &self.pending.lock().entries {
+        let pending = self.pending.lock();
+        let replaced = replaced(&pending.entries);
+        for entry in &pending.entries {
+            if replaced.contains(&entry.message.number) {
+                continue;
+            }
             if !batches.last_mut().is_some_and(|batch| batch.try_add(entry)) {
                 batches.push(Batch::new(entry.clone()));
             }
         }
-        // The batches are concatenated without the lock.
+        drop(pending);
         batches.iter_mut().for_each(Batch::concatenate);
         batches
     }
@@ -102,6 +108,17 @@ impl<M> BroadcastLog<M> {
         let messages = new.filter(|entry| entry.is_for(member)).map(|entry| entry.message.clone());
         (messages.collect(), self.newest())
     }
+}
+
+/// Returns the numbers of the entries that a newer entry with the same key and the same members
+/// replaces. If the members differ, the session of each member replaces the message.
+fn replaced<M>(entries: &VecDeque<LogEntry<M>>) -> BTreeSet<u64> {
+    let mut newer = BTreeSet::new();
+    let mut is_replaced = |entry: &&LogEntry<M>| {
+        let key = entry.message.latest();
+        key.is_some_and(|key| !newer.insert((key, Arc::as_ptr(&entry.members).cast::<()>())))
+    };
+    entries.iter().rev().filter(&mut is_replaced).map(|entry| entry.message.number).collect()
 }
 
 #[cfg(test)]
@@ -159,13 +176,27 @@ pub(crate) struct Message {
     frame: Bytes,
     key: u64,
     overflow: Overflow,
+    /// The key of a message that replaces older ones.
+    latest: Option<LatestKey>,
     /// Key and signature, if the emitter knows the types of the method.
     method: Option<(u64, u64)>,
 }
 
 impl Message {
     pub(super) fn new(number: u64, frame: Bytes, callee: Callee<'_>) -> Self {
-        Self { number, frame, key: callee.key(), overflow: callee.overflow(), method: callee.signed() }
+        Self {
+            number,
+            frame,
+            key: callee.key(),
+            overflow: callee.overflow(),
+            latest: callee.latest(),
+            method: callee.signed(),
+        }
+    }
+
+    /// Returns `true` if sessions treat the other message in the same way.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        (self.method, self.overflow, self.latest.is_some()) == (other.method, other.overflow, other.latest.is_some())
     }
 
     pub(crate) fn frame(&self) -> &Bytes {
@@ -178,6 +209,10 @@ impl Message {
 
     pub(crate) fn overflow(&self) -> Overflow {
         self.overflow
+    }
+
+    pub(crate) fn latest(&self) -> Option<LatestKey> {
+        self.latest
     }
 
     pub(crate) fn is_volatile(&self) -> bool {

@@ -22,7 +22,7 @@ use super::{
     replies::{Decode, decode_plain},
 };
 use crate::codec::{self, EncodeError, Payload};
-use crate::failing_element::failing_element;
+use crate::elements::failing_element;
 use crate::lock::{self, RwLock};
 use crate::{
     broadcast::MemberList,
@@ -255,6 +255,7 @@ impl<I: Identity> Audience<I> {
         callee: Callee<'a>,
         args: &A,
     ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A, I> {
+        let callee = callee.for_emit(args);
         let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
         let encoded = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args));
         async move {

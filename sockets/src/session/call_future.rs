@@ -19,7 +19,7 @@ use tokio::time::timeout_at;
 
 use super::{Described, Session, Waiter};
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
-use crate::failing_element::failing_element;
+use crate::elements::failing_element;
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
 

@@ -11,7 +11,7 @@ use crate::{
     handler_context::call_origin,
     method::Callee,
 };
-use sockets_proto::{CallId, SendOutcome, SharedRequest, VolatileEmit, WhenFull};
+use sockets_proto::{CallId, CallOrigin, LatestEmit, SendOutcome, SharedRequest, VolatileEmit, WhenFull};
 
 impl Member for Session {
     fn max_frame(&self) -> u32 {
@@ -30,6 +30,7 @@ impl Member for Session {
         let (joined, largest) = batch.concatenated();
         let all_at_once = new.len() == batch.len()
             && !batch.is_volatile()
+            && !batch.is_latest()
             && batch.method().is_none_or(|method| state.signatures.matches(method))
             && state.core.broadcast_all(joined, new.len(), largest, batch.overflow());
         if !all_at_once && !new.iter().all(|entry| self.queue_broadcast(state, now, entry.message())) {
@@ -110,7 +111,10 @@ impl Session {
             return true;
         }
         let dropped = state.core.dropped();
-        let outcome = if message.is_volatile() {
+        let outcome = if let Some(key) = message.latest() {
+            let (frame, is_volatile) = (message.frame(), message.is_volatile());
+            state.core.emit_latest(now, LatestEmit { frame, key, is_volatile }, CallOrigin::Other)
+        } else if message.is_volatile() {
             state.core.emit_volatile(&VolatileEmit::Shared(message.frame()))
         } else {
             let when_full = if state.broadcast.is_given_up() { WhenFull::ApplyPolicy } else { WhenFull::Accept };

@@ -179,6 +179,7 @@ impl Session {
                     queued_before: 0,
                     flush_requested: false,
                     emits_waiting: 0,
+                    latest_waiting: 0,
                     replies: PendingReplies::default(),
                     timer: None,
                     driver: Waker::noop().clone(),

@@ -11,7 +11,9 @@ use serde::Serialize;
 use super::{Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
-use sockets_proto::{CallId, CallOrigin, HandlerId, Response, SendOutcome, VolatileEmit, WindowPermit};
+use sockets_proto::{
+    CallId, CallOrigin, HandlerId, LatestEmit, Response, SendOutcome, VolatileEmit, WindowPermit, shared_emit,
+};
 
 /// The policy for a reply if the send queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,7 @@ impl Session {
         callee: Callee<'a>,
         args: &A,
     ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A> {
+        let callee = callee.for_emit(args);
         let begun = self.begin_emit(callee, args);
         async move {
             match begun? {
@@ -78,6 +81,7 @@ impl Session {
     /// Sends an emit when there is capacity. The emits that already wait are sent first.
     pub(super) async fn emit_queued(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
         let _waiting = CountGuard::new(self, |state| &mut state.emits_waiting);
+        let _latest = callee.latest().map(|_| CountGuard::new(self, |state| &mut state.latest_waiting));
         let _first = self.emit_queue.lock().await;
         loop {
             let mut capacity = std::pin::pin!(self.state.capacity.notified());
@@ -108,7 +112,7 @@ impl Session {
     pub(super) fn try_emit(&self, callee: Callee<'_>, payload: &Payload<'_>, first: bool) -> Result<bool, CallError> {
         let mut state = self.begin_sending()?;
         state.signatures.check(callee)?;
-        if first && state.emits_waiting > 0 {
+        if first && state.emits_waiting > 0 && (callee.latest().is_none() || state.latest_waiting > 0) {
             return Ok(false);
         }
         // The server would drop an emit that arrives after it has drained. An emit of a handler
@@ -117,7 +121,11 @@ impl Session {
             return Ok(false);
         }
         let origin = self.call_origin(&state);
-        let outcome = if callee.is_volatile() && origin != CallOrigin::Preparation {
+        let is_volatile = callee.is_volatile() && origin != CallOrigin::Preparation;
+        let outcome = if let Some(key) = callee.latest() {
+            let (now, frame) = (state.now(), shared_emit(callee.key(), payload));
+            state.core.emit_latest(now, LatestEmit { frame: &frame, key, is_volatile }, origin)
+        } else if is_volatile {
             state.core.emit_volatile(&VolatileEmit::Own(callee.key(), payload))
         } else {
             state.core.emit(now, callee.key(), payload, origin)

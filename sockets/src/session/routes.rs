@@ -350,6 +350,7 @@ mod tests {
             timeout: None,
             idempotent: false,
             overflow: Overflow::Disconnect,
+            latest: None,
             arguments: &[],
             types: "() -> ()",
             signature: key,

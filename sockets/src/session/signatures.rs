@@ -76,7 +76,7 @@ impl Signatures {
     /// Returns an error if the peer serves the method with another signature.
     pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
         match callee {
-            Callee::Declared(method) if !self.matches((method.key, method.signature)) => {
+            Callee::Declared(method) | Callee::Latest(method, _) if !self.matches((method.key, method.signature)) => {
                 let theirs = self.get(method.key).unwrap_or_default();
                 Err(CallError::SignatureMismatch(SignatureMismatch::of(method, theirs)))
             }
@@ -195,6 +195,7 @@ mod tests {
             timeout: None,
             idempotent: false,
             overflow: Overflow::Disconnect,
+            latest: None,
             arguments: &[],
             types: "() -> ()",
             signature: 10,

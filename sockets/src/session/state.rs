@@ -46,6 +46,9 @@ pub(super) struct State {
     pub(super) flush_requested: bool,
     /// The number of emits that wait for capacity. Other emits must not overtake them.
     pub(super) emits_waiting: usize,
+    /// The number of these emits that replace older ones. Only other such emits must not overtake
+    /// them.
+    pub(super) latest_waiting: usize,
     pub(super) replies: PendingReplies,
     /// The time until which the driver sleeps.
     pub(super) timer: Option<Instant>,

@@ -14,7 +14,7 @@ pub struct Stats {
     /// Emits that the session has dropped because of the attribute of their method. With
     /// `#[emit(overflow = "…")]`, an emit to an audience is dropped if the queue of this member is
     /// full. With `#[emit(volatile)]`, an emit is dropped if the session cannot send it
-    /// immediately.
+    /// immediately. Emits that a newer one replaces, by `#[emit(latest)]`, are not counted.
     pub dropped_emits: u64,
     /// Emits to an audience that were not sent to this member, because the member serves the method
     /// with another signature.

@@ -4,21 +4,21 @@
 trait Overflow {
     #[emit(overflow = "drop")]
     async fn unknown(&self);
-    #[emit(overflow = "Latest")]
+    #[emit(overflow = "Oldest")]
     async fn capital(&self);
-    #[emit(overflow = Latest)]
+    #[emit(overflow = Oldest)]
     async fn path(&self);
     #[emit(overflow = 3)]
     async fn number(&self);
     #[emit(overflow)]
     async fn nothing(&self);
-    #[emit("latest")]
+    #[emit("drop_oldest")]
     async fn without_name(&self);
-    #[emit(overflow = "latest", overflow = "drop_oldest")]
+    #[emit(overflow = "drop_newest", overflow = "drop_oldest")]
     async fn twice(&self);
-    #[request(overflow = "latest")]
+    #[request(overflow = "drop_newest")]
     async fn request(&self) -> u32;
-    #[request(timeout = "2s", overflow = "latest")]
+    #[request(timeout = "2s", overflow = "drop_newest")]
     async fn request_with_timeout(&self) -> u32;
 }
 

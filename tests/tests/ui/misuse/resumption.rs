@@ -14,9 +14,9 @@ trait A {
     async fn volatile_with_a_value(&self);
     #[emit(volatile, volatile)]
     async fn volatile_twice(&self);
-    #[emit(volatile, overflow = "latest")]
+    #[emit(volatile, overflow = "drop_oldest")]
     async fn both(&self);
-    #[emit(overflow = "latest", volatile)]
+    #[emit(overflow = "drop_oldest", volatile)]
     async fn both_the_other_way(&self);
 }
 

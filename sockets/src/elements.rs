@@ -1,4 +1,4 @@
-//! Finds the argument that cannot be encoded, for error messages.
+//! The elements of the arguments of a call, each encoded separately.
 
 use std::fmt;
 
@@ -13,15 +13,32 @@ use crate::codec;
 /// value is not a tuple.
 #[cold]
 pub(crate) fn failing_element<T: Serialize + ?Sized>(tuple: &T) -> Option<usize> {
-    tuple.serialize(Probe).err().and_then(|Failed(position)| position)
+    encode_elements(tuple, |_| true, |_| {}).err().and_then(|Failed(position)| position)
 }
 
-/// A serializer that accepts only tuples and encodes each element separately.
-struct Probe;
+/// Encodes the elements of a tuple at the positions for which `is_wanted` returns `true`, in order,
+/// and passes their bytes to `consume`.
+///
+/// # Errors
+///
+/// Fails if one of these elements cannot be encoded, or if the value is not a tuple.
+pub(crate) fn encode_elements<T: Serialize + ?Sized>(
+    tuple: &T,
+    is_wanted: impl Fn(usize) -> bool,
+    consume: impl FnMut(&[u8]),
+) -> Result<(), Failed> {
+    tuple.serialize(Probe { is_wanted, consume })
+}
+
+/// A serializer that accepts only tuples and encodes each wanted element separately.
+struct Probe<W, C> {
+    is_wanted: W,
+    consume: C,
+}
 
 /// The position of the element that cannot be encoded.
 #[derive(Debug)]
-struct Failed(Option<usize>);
+pub(crate) struct Failed(Option<usize>);
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,15 +54,21 @@ impl ser::Error for Failed {
     }
 }
 
-struct Elements(usize);
+struct Elements<W, C> {
+    probe: Probe<W, C>,
+    at: usize,
+}
 
-impl SerializeTuple for Elements {
+impl<W: Fn(usize) -> bool, C: FnMut(&[u8])> SerializeTuple for Elements<W, C> {
     type Ok = ();
     type Error = Failed;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, element: &T) -> Result<(), Failed> {
-        codec::encode(element).map_err(|_| Failed(Some(self.0)))?;
-        self.0 += 1;
+        if (self.probe.is_wanted)(self.at) {
+            let consume = |payload: &codec::Payload<'_>| (self.probe.consume)(payload.as_slice());
+            codec::with_scratch(element, consume).map_err(|_| Failed(Some(self.at)))?;
+        }
+        self.at += 1;
         Ok(())
     }
 
@@ -63,19 +86,19 @@ macro_rules! reject {
     };
 }
 
-impl Serializer for Probe {
+impl<W: Fn(usize) -> bool, C: FnMut(&[u8])> Serializer for Probe<W, C> {
     type Ok = ();
     type Error = Failed;
     type SerializeSeq = Impossible<(), Failed>;
-    type SerializeTuple = Elements;
+    type SerializeTuple = Elements<W, C>;
     type SerializeTupleStruct = Impossible<(), Failed>;
     type SerializeTupleVariant = Impossible<(), Failed>;
     type SerializeMap = Impossible<(), Failed>;
     type SerializeStruct = Impossible<(), Failed>;
     type SerializeStructVariant = Impossible<(), Failed>;
 
-    fn serialize_tuple(self, _: usize) -> Result<Elements, Failed> {
-        Ok(Elements(0))
+    fn serialize_tuple(self, _: usize) -> Result<Elements<W, C>, Failed> {
+        Ok(Elements { probe: self, at: 0 })
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<(), Failed> {
