@@ -85,9 +85,9 @@ fn cannot_join(error: &ConnectError, addr: &str) -> String {
 }
 
 fn end_message(reason: &DisconnectReason) -> String {
-    match reason.message() {
-        Some(words) => format!("You are out: {words}"),
-        None => format!("The chat has ended: {reason}."),
+    match reason {
+        DisconnectReason::Kicked(words) => format!("You are out: {words}"),
+        reason => format!("The chat has ended: {reason}."),
     }
 }
 

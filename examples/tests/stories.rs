@@ -25,7 +25,7 @@ fn permissions_prints_allowed_and_denied_calls() {
     let expected = "Ada learns that a sword costs 10\n\
         Ada learns that 5 of sword are on their way\n\
         Ben learns that a sword costs 10\n\
-        Ben orders none: the call is not allowed\n";
+        Ben orders none: the call is not allowed: only staff may order\n";
     assert_eq!(common::run("permissions"), expected);
 }
 
