@@ -22,14 +22,14 @@ use crate::codec;
 #[cfg(feature = "middleware")]
 use crate::layer::{CallLayer, Layers};
 use crate::{
-    address::Address,
+    address::{Address, AddressError},
     call_error::EncodeError,
     client_state::{ClientState, StateChanges},
-    connect_error::ConnectError,
-    connector::open,
+    connect_error::{ConnectError, RegistrationError},
+    connector::Destination,
     disconnect_reason::DisconnectReason,
     driver::Driver,
-    handshake::{self, ResumeGrant, Resumption},
+    handshake::{self, PeerSettings, ResumeGrant, Resumption},
     identity::Identity,
     limits::Limits,
     peer_label::PeerLabel,
@@ -73,7 +73,7 @@ impl Client {
             limits: Limits::default(),
             options: ClientOptions::default(),
             services: Vec::new(),
-            login: Box::new(|| Box::pin(async { encode_credentials(&()) })),
+            login: Arc::new(|| Box::pin(async { encode_credentials(&()) })),
             hooks: SessionHooks::default(),
             reconnect: Reconnect::default(),
             #[cfg(feature = "middleware")]
@@ -146,8 +146,8 @@ impl Client {
 
 /// The server of a client, or an open link to it.
 enum ConnectTarget {
-    /// An address to which the client connects, and can reconnect after a connection loss.
-    To(Address),
+    /// A server to which the client connects, and can reconnect after a connection loss.
+    To(Destination),
     Over(Link),
 }
 
@@ -162,6 +162,8 @@ impl Drop for CloseOnDrop {
 }
 
 /// A builder for a [`Client`].
+/// A clone of a builder has the same settings and serves with the same handlers.
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it connects"]
 pub struct ClientBuilder {
     limits: Limits,
@@ -187,7 +189,7 @@ impl ClientBuilder {
     /// [`authenticate`](crate::ServerBuilder::authenticate) takes. A server without `authenticate`
     /// ignores the login.
     pub fn auth(self, login: impl Serialize + Send + Sync + 'static) -> Self {
-        Self { login: Box::new(move || Box::pin(std::future::ready(encode_credentials(&login)))), ..self }
+        Self { login: Arc::new(move || Box::pin(std::future::ready(encode_credentials(&login)))), ..self }
     }
 
     /// Sets a function that returns the login for each connection, such as a token that expires.
@@ -204,7 +206,36 @@ impl ClientBuilder {
             let login = f();
             Box::pin(async move { encode_credentials(&login.await) })
         };
-        Self { login: Box::new(login), ..self }
+        Self { login: Arc::new(login), ..self }
+    }
+
+    /// Sets a function that returns the login for each connection, as
+    /// [`auth_with`](Self::auth_with) does, but can fail.
+    ///
+    /// If the function fails, the attempt to connect has failed with [`ConnectError::Login`]. The
+    /// client makes further attempts as after any other failed attempt.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockets::Client;
+    ///
+    /// let client = Client::builder()
+    ///     .try_auth_with(|| async { Ok(tokio::fs::read_to_string("token").await?) })
+    ///     .connect("tcp://127.0.0.1:7000")
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn try_auth_with<L, F, Fut>(self, f: F) -> Self
+    where
+        L: Serialize,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<L, BoxError>> + Send + 'static,
+    {
+        let login = move || -> BoxFuture<'static, _> {
+            let login = f();
+            Box::pin(async move { encode_credentials(&login.await.map_err(ConnectError::Login)?) })
+        };
+        Self { login: Arc::new(login), ..self }
     }
 
     /// Serves a group to the server.
@@ -344,7 +375,80 @@ impl ClientBuilder {
     ///
     /// If the future is dropped before completion, the connection is closed.
     pub async fn connect(self, url: &str) -> Result<Client, ConnectError> {
-        self.connect_by(ConnectTarget::To(Address::parse(url)?)).await
+        self.connect_to(Destination::Address(Address::parse(url)?)).await
+    }
+
+    /// Returns a client that connects in the background, with the retries of
+    /// [`reconnect`](Self::reconnect). Calls and emits wait for the connection, calls at most up to
+    /// their deadlines.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockets::Client;
+    ///
+    /// // The server may start later.
+    /// let client = Client::builder().connect_lazy("tcp://127.0.0.1:7000")?;
+    /// assert!(client.is_away());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The method fails only if the address is invalid.
+    ///
+    /// # Panics
+    ///
+    /// The method panics outside of a tokio runtime, and if two served groups conflict.
+    #[track_caller]
+    pub fn connect_lazy(self, url: &str) -> Result<Client, AddressError> {
+        let destination = Destination::Address(Address::parse(url)?);
+        Ok(self.start(destination).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Connects over streams that `connector` opens. The client calls `connector` for each
+    /// connection, and so can reconnect. The server must pass the other end of each stream to
+    /// [`Server::accept`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sockets::{Client, Server};
+    ///
+    /// let server = Server::builder().build();
+    /// let accepting = server.clone();
+    /// let connector = move || {
+    ///     let (near, far) = tokio::io::duplex(65_536);
+    ///     drop(accepting.accept(far));
+    ///     async { Ok(near) }
+    /// };
+    /// let client = Client::builder().connect_with(connector).await?;
+    /// assert!(client.is_connected());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The method has the errors of [`connect`](Self::connect). An error of `connector` is
+    /// [`ConnectError::Unreachable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before completion, the connection is closed.
+    pub async fn connect_with<F, Fut, S>(self, connector: F) -> Result<Client, ConnectError>
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let connector = move || -> BoxFuture<'static, _> {
+            let opening = connector();
+            Box::pin(async move {
+                let (read, write) = tokio::io::split(opening.await?);
+                Ok(over_stream(read, write))
+            })
+        };
+        self.connect_to(Destination::Connector(Arc::new(connector))).await
     }
 
     /// Connects over a byte stream. The server must pass the other end of the stream to
@@ -394,15 +498,64 @@ impl ClientBuilder {
         self.connect_by(ConnectTarget::Over(near)).await
     }
 
-    async fn connect_by(self, target: ConnectTarget) -> Result<Client, ConnectError> {
+    async fn connect_to(self, destination: Destination) -> Result<Client, ConnectError> {
+        if !self.reconnect.retries_first() {
+            return Box::pin(self.connect_by(ConnectTarget::To(destination))).await;
+        }
+        let client = self.start(destination)?;
+        let mut states = client.states.clone();
+        tokio::select! {
+            Ok(_) = states.wait_for(|state| matches!(state, ClientState::Connected { .. })) => {}
+            reason = client.peer.session().disconnected() => return Err(ConnectError::ended(reason)),
+        }
+        Ok(client)
+    }
+
+    /// Returns the routes of the groups that the client serves.
+    fn routes(&self) -> Result<Routes, RegistrationError> {
         #[cfg(feature = "middleware")]
         let interceptor = self.layers.interceptor();
         #[cfg(not(feature = "middleware"))]
         let interceptor = None;
-        let Self { limits, options, services, login, mut hooks, reconnect, .. } = self;
+        let mut routes = Routes::new(self.limits.names_per_peer as usize).with_interceptor(interceptor);
+        self.services.iter().try_for_each(|service| routes.serve(Arc::clone(service)))?;
+        Ok(routes)
+    }
+
+    /// Returns a client that connects in the background.
+    fn start(self, destination: Destination) -> Result<Client, RegistrationError> {
+        let routes = self.routes()?;
+        let Self { limits, options, login, mut hooks, reconnect, .. } = self;
         let limits = Arc::new(limits);
-        let mut routes = Routes::new(limits.names_per_peer as usize).with_interceptor(interceptor);
-        services.into_iter().try_for_each(|service| routes.serve(service))?;
+        // A connection that the other end has closed, and the settings that apply until the server
+        // sends its own.
+        let (Link { receiver, transmitter, received }, _) = memory_pair();
+        let peer_settings = PeerSettings {
+            settings: limits.settings(),
+            idle_timeout: None,
+            supports_compression: false,
+            retransmit_limit: Some(0),
+            retries: true,
+        };
+        let shared = Arc::new(Routes::new(0));
+        let session =
+            Session::new(PeerLabel::Server, transmitter, peer_settings, Arc::clone(&limits), routes, shared, true);
+        drop(session.detach(None));
+        let (changed, states) = watch::channel(ClientState::Reconnecting { attempt: 1, reason: None, error: None });
+        hooks.limit = limits.connected;
+        let settings = ConnectSettings { options, limits, login, hooks };
+        let reconnector = Reconnector::new(destination, settings, reconnect, None, changed);
+        let driver = Driver::new(Arc::clone(&session), receiver, received).with_reattach(Arc::new(reconnector));
+        let client =
+            Client { peer: Peer::new(Arc::clone(&session)), states, _keep_open: Arc::new(CloseOnDrop(session)) };
+        tokio::spawn(driver.run(|| {}));
+        Ok(client)
+    }
+
+    async fn connect_by(self, target: ConnectTarget) -> Result<Client, ConnectError> {
+        let routes = self.routes()?;
+        let Self { limits, options, login, mut hooks, reconnect, .. } = self;
+        let limits = Arc::new(limits);
         let announcement = routes.announcement();
         let deadline = Instant::now() + clamp_timeout(limits.authentication);
         // The client makes the login before it opens the connection, because the server limits the
@@ -410,15 +563,15 @@ impl ClientBuilder {
         let made = timeout_at(deadline, make_login(&login)).await;
         let encoded_login =
             made.map_err(|_| ConnectError::Login("`auth_with` was too slow; raise `Limits::authentication`".into()))??;
-        let (mut link, address) = match target {
-            ConnectTarget::To(address) => {
-                let opened = timeout_at(deadline, open(&address, &options, &limits)).await;
+        let (mut link, destination) = match target {
+            ConnectTarget::To(destination) => {
+                let opened = timeout_at(deadline, destination.open(&options, &limits)).await;
                 let link = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                (link, Some(address).filter(|_| !reconnect.is_never()))
+                (link, Some(destination).filter(|_| !reconnect.is_never()))
             }
             ConnectTarget::Over(link) => (link, None),
         };
-        let resumption = address.is_some().then_some(Resumption::New);
+        let resumption = destination.is_some().then_some(Resumption::New);
         let handshake =
             handshake::send_hello(&mut link, &limits, &options.compression, encoded_login, resumption, deadline);
         let (peer_settings, grant) = handshake.await?;
@@ -447,9 +600,9 @@ impl ClientBuilder {
         hooks.limit = limits.connected;
         let prepared = (!hooks.is_empty()).then(|| hooks.begin(&session, 1));
         let mut driver = Driver::new(Arc::clone(&session), receiver, received);
-        if let (Some(address), Some(ResumeGrant { token, .. })) = (address, grant) {
+        if let (Some(destination), Some(ResumeGrant { token, .. })) = (destination, grant) {
             let settings = ConnectSettings { options, limits, login, hooks };
-            let reconnector = Reconnector::new(address, settings, reconnect, token, changed);
+            let reconnector = Reconnector::new(destination, settings, reconnect, Some(token), changed);
             driver = driver.with_reattach(Arc::new(reconnector));
         }
         let mut driver = Box::pin(driver.run(|| {}));

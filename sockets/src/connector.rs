@@ -17,6 +17,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,7 +29,9 @@ use crate::{
     address::Address,
     connect_error::ConnectError,
     handshake::{self, ProbeResult},
+    hooks,
     limits::Limits,
+    peer_label::PeerLabel,
     transport::{ClientOptions, Link, open_at, resolve},
 };
 
@@ -38,9 +41,34 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The maximum number of parallel attempts. If a further attempt starts, the oldest is dropped.
 const MAX_PARALLEL: usize = 8;
 
+/// The server to which a client connects.
+#[derive(Clone)]
+pub(crate) enum Destination {
+    Address(Address),
+    /// A user's function that opens a stream for each connection.
+    Connector(Arc<Connector>),
+}
+
+pub(crate) type Connector = dyn Fn() -> BoxFuture<'static, io::Result<Link>> + Send + Sync;
+
+impl Destination {
+    /// Opens a connection within [`Limits::authentication`].
+    pub(crate) async fn open(&self, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
+        match self {
+            Self::Address(address) => open(address, options, limits).await,
+            Self::Connector(connector) => {
+                let opening = hooks::run_future("connect_with", PeerLabel::Server, || connector());
+                let opened = timeout(limits.authentication, opening).await;
+                let opened = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+                Ok(opened.unwrap_or_else(|| Err(io::Error::other("the connector panicked")))?)
+            }
+        }
+    }
+}
+
 /// Opens a connection within [`Limits::authentication`]. This time includes TLS and the upgrade to
 /// WebSocket.
-pub(crate) async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
+async fn open(address: &Address, options: &ClientOptions, limits: &Limits) -> Result<Link, ConnectError> {
     let opening = async {
         let targets = resolve(address).await?;
         open_any(address, &interleaved(targets), options).await
@@ -151,10 +179,7 @@ fn interleaved(targets: Vec<Option<SocketAddr>>) -> Vec<Option<SocketAddr>> {
 mod tests {
     use std::{
         future::{pending, ready},
-        sync::{
-            Arc,
-            atomic::{AtomicU32, Ordering},
-        },
+        sync::atomic::{AtomicU32, Ordering},
     };
 
     use tokio::{

@@ -30,10 +30,12 @@ use std::time::Duration;
 /// let impatient = Client::builder().reconnect(Reconnect::never());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "pass it to `ClientBuilder::reconnect`"]
 pub struct Reconnect {
     first: Duration,
     longest: Duration,
     attempts: u32,
+    retries_first: bool,
 }
 
 /// The minimum of [`Reconnect::at_most_every`].
@@ -45,7 +47,12 @@ const STEP_MIN: Duration = Duration::from_millis(1);
 
 impl Default for Reconnect {
     fn default() -> Self {
-        Self { first: Duration::from_millis(100), longest: Duration::from_secs(10), attempts: u32::MAX }
+        Self {
+            first: Duration::from_millis(100),
+            longest: Duration::from_secs(10),
+            attempts: u32::MAX,
+            retries_first: false,
+        }
     }
 }
 
@@ -53,6 +60,16 @@ impl Reconnect {
     /// Returns a policy that makes no attempts, so that the session ends with its connection.
     pub fn never() -> Self {
         Self { attempts: 0, ..Self::default() }
+    }
+
+    /// Also retries the first connection: [`connect`](crate::ClientBuilder::connect) then returns
+    /// when an attempt has succeeded. By default, it makes a single attempt.
+    pub fn retry_first(self) -> Self {
+        Self { retries_first: true, ..self }
+    }
+
+    pub(crate) fn retries_first(&self) -> bool {
+        self.retries_first
     }
 
     /// Sets the maximum delay before the first attempt. Default: 100 ms.

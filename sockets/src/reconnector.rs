@@ -13,7 +13,7 @@ use crate::{
     backoff::{Backoff, random_fraction},
     client_state::ClientState,
     connect_error::ConnectError,
-    connector::open,
+    connector::Destination,
     disconnect_reason::DisconnectReason,
     driver::{Reattach, ReattachFuture, Reattached},
     handshake::{self, ResumeRequest, Resumption},
@@ -30,12 +30,12 @@ use sockets_proto::{Token, clamp_timeout};
 
 /// A function that returns the encoded login.
 pub(crate) type Login =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ConnectError>> + Send>> + Send + Sync>;
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, ConnectError>> + Send>> + Send + Sync>;
 
 /// Calls the login function. If the function panics, returns an error, so that the panic does not
 /// end the caller's task.
 pub(crate) async fn make_login(login: &Login) -> Result<Vec<u8>, ConnectError> {
-    let made = hooks::run_future("auth_with", PeerLabel::Server, login).await;
+    let made = hooks::run_future("auth_with", PeerLabel::Server, || login()).await;
     made.unwrap_or_else(|| Err(ConnectError::Login("the function of `auth_with` panicked".into())))
 }
 
@@ -50,6 +50,8 @@ pub(crate) struct ConnectSettings {
 /// Opens new connections for a client's session.
 pub(crate) struct Reconnector {
     settings: ConnectSettings,
+    /// The session has begun without a connection.
+    is_lazy: bool,
     states: watch::Sender<ClientState>,
     backoff: Mutex<Backoff>,
     reconnect_state: Mutex<ReconnectState>,
@@ -71,8 +73,8 @@ struct ReconnectState {
     preparing: Option<AbortHandle>,
     /// The number of times that hooks have begun to prepare a session.
     preparations: u64,
-    /// The address of the server.
-    address: Address,
+    /// The server.
+    destination: Destination,
     /// The address to which the server redirected the client.
     redirected: Option<Address>,
     /// The reason for the connection loss. It is `None` while a session is established.
@@ -81,26 +83,27 @@ struct ReconnectState {
 
 impl Reconnector {
     pub(crate) fn new(
-        address: Address,
+        destination: Destination,
         settings: ConnectSettings,
         policy: Reconnect,
-        token: Token,
+        token: Option<Token>,
         states: watch::Sender<ClientState>,
     ) -> Self {
+        let is_lazy = token.is_none();
         let reconnect_state = ReconnectState {
-            token: Some(token),
+            token,
             attempts: 0,
             sessions: 0,
             is_counted: false,
             is_established: false,
             preparing: None,
             preparations: 0,
-            address,
+            destination,
             redirected: None,
             lost: None,
         };
         let backoff = Backoff::new(policy, settings.limits.resume_within);
-        Self { settings, states, backoff: Mutex::new(backoff), reconnect_state: Mutex::new(reconnect_state) }
+        Self { settings, is_lazy, states, backoff: Mutex::new(backoff), reconnect_state: Mutex::new(reconnect_state) }
     }
 
     /// Waits until the next attempt may start, and at least for `wait`. Returns the number of the
@@ -118,15 +121,16 @@ impl Reattach for Reconnector {
         Box::pin(async move {
             self.backoff.lock().on_lost(Instant::now());
             self.reconnect_state.lock().is_established = false;
-            if self.reconnect_state.lock().sessions == 0 {
+            if self.reconnect_state.lock().sessions == 0 && !self.is_lazy {
                 // `connect` has not returned yet, and reports the reason.
                 return Err(reason);
             }
             let positions = session.positions();
-            let (lost, mut last) = self.reconnect_state.lock().lose(&reason);
+            let is_first = self.is_lazy && self.reconnect_state.lock().attempts == 0;
+            let (lost, mut last) = if is_first { (None, None) } else { self.reconnect_state.lock().lose(&reason) };
             let reconnecting = |attempt, error: &Option<Arc<ConnectError>>| ClientState::Reconnecting {
                 attempt,
-                reason: Some(lost.clone()),
+                reason: lost.clone(),
                 error: error.clone(),
             };
             // The minimum delay, as requested by the server.
@@ -150,20 +154,24 @@ impl Reattach for Reconnector {
                 DisconnectReason::Refused(refusal) => wait = refusal.retry_after().unwrap_or_default(),
                 _ => {}
             }
-            while let Some(attempt) = self.next_attempt(wait, |attempt| reconnecting(attempt, &last)).await {
+            // The first attempt has no delay, and is made whatever the policy.
+            let mut next =
+                if is_first { Some(1) } else { self.next_attempt(wait, |attempt| reconnecting(attempt, &last)).await };
+            while let Some(attempt) = next {
                 let error = match self.attempt(attempt, positions).await {
                     Ok(reattached) => return Ok(reattached),
                     Err(error) => error,
                 };
                 event!(debug, %error, attempt, "an attempt to reconnect has failed");
                 let retry = match &error {
-                    ConnectError::Version { .. } | ConnectError::Login(_) => None,
+                    ConnectError::Version { .. } => None,
                     ConnectError::Refused(refusal) => refusal.retry_after(),
                     _ => Some(Duration::ZERO),
                 };
                 last = Some(Arc::new(error));
                 let Some(retry) = retry else { break };
                 wait = retry;
+                next = self.next_attempt(wait, |attempt| reconnecting(attempt, &last)).await;
             }
             Err(match last.as_deref() {
                 None => reason,
@@ -224,12 +232,12 @@ impl Reattach for Reconnector {
 impl ReconnectState {
     /// Returns the reason for the connection loss. If the session of the last attempt ended before
     /// it was ready, also returns the error of that attempt.
-    fn lose(&mut self, reason: &DisconnectReason) -> (DisconnectReason, Option<Arc<ConnectError>>) {
+    fn lose(&mut self, reason: &DisconnectReason) -> (Option<DisconnectReason>, Option<Arc<ConnectError>>) {
         match &self.lost {
-            Some(lost) => (lost.clone(), Some(Arc::new(ConnectError::ended(reason.clone())))),
+            Some(lost) => (Some(lost.clone()), Some(Arc::new(ConnectError::ended(reason.clone())))),
             None => {
                 self.lost = Some(reason.clone());
-                (reason.clone(), None)
+                (Some(reason.clone()), None)
             }
         }
     }
@@ -240,17 +248,21 @@ impl ReconnectState {
     /// The function rejects an address of another transport, since that transport may be less
     /// secure than the current transport.
     fn redirect(&mut self, url: &str) -> bool {
-        let address = Address::parse(url).ok().filter(|address| address.same_kind(&self.address));
-        let address = address.map(|address| address.with_credentials_of(&self.address));
+        let Destination::Address(own) = &self.destination else { return false };
+        let address = Address::parse(url).ok().filter(|address| address.same_kind(own));
+        let address = address.map(|address| address.with_credentials_of(own));
         let is_accepted = address.is_some();
         self.redirected = address.or(self.redirected.take());
         is_accepted
     }
 
-    /// Returns the address for an attempt. After a redirect, consecutive attempts alternate between
-    /// the new address and the old address.
-    fn address(&self, attempt: u32) -> Address {
-        self.redirected.as_ref().filter(|_| attempt % 2 == 1).unwrap_or(&self.address).clone()
+    /// Returns the destination of an attempt. After a redirect, consecutive attempts alternate
+    /// between the new address and the old address.
+    fn destination(&self, attempt: u32) -> Destination {
+        match &self.redirected {
+            Some(address) if attempt % 2 == 1 => Destination::Address(address.clone()),
+            _ => self.destination.clone(),
+        }
     }
 }
 
@@ -280,20 +292,20 @@ impl Reconnector {
     }
 
     async fn attempt(&self, attempt: u32, (received, kept): (u64, u64)) -> Result<Reattached, ConnectError> {
-        let (resumption, address) = {
+        let (resumption, destination) = {
             let mut reconnect_state = self.reconnect_state.lock();
             reconnect_state.attempts += 1;
             let attempts = reconnect_state.attempts;
             let resumption = reconnect_state.token.clone().map_or(Resumption::New, |token| {
                 Resumption::Resume(ResumeRequest { token, received, first_retained: kept, attempt: attempts })
             });
-            (Some(resumption), reconnect_state.address(attempt))
+            (Some(resumption), reconnect_state.destination(attempt))
         };
         let limit = self.settings.limits.authentication;
         // Make the login before the connection is opened, because the server limits the time from
         // the opening until it receives the login.
         let login = timeout(limit, make_login(&self.settings.login)).await.map_err(|_| timed_out())??;
-        let mut link = open(&address, &self.settings.options, &self.settings.limits).await?;
+        let mut link = destination.open(&self.settings.options, &self.settings.limits).await?;
         let deadline = Instant::now() + clamp_timeout(limit);
         let compression = &self.settings.options.compression;
         let (peer_settings, grant) =
@@ -303,8 +315,8 @@ impl Reconnector {
         };
         let link = self.settings.options.compression.wrap(link, peer_settings.supports_compression);
         let mut reconnect_state = self.reconnect_state.lock();
-        (reconnect_state.token, reconnect_state.address, reconnect_state.redirected) =
-            (Some(grant.token), address, None);
+        (reconnect_state.token, reconnect_state.destination, reconnect_state.redirected) =
+            (Some(grant.token), destination, None);
         let reattached = match grant.received {
             Some(position) => Reattached::Resumed(link, position),
             None => {

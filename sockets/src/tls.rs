@@ -9,11 +9,12 @@
 //! use sockets::{Client, Server, tls};
 //!
 //! let (chain, key) = (std::fs::read("shop.crt")?, std::fs::read("shop.key")?);
-//! let server = Server::builder().tls(tls::server_config(&chain, &key, None)?).bind("tls://0.0.0.0:7443").await?;
+//! let server = Server::builder().tls(tls::server_config(&chain, &key).build()?).bind("tls://0.0.0.0:7443").await?;
 //!
 //! // Not needed if a public authority issued the certificate of the server.
 //! let authorities = std::fs::read("company.crt")?;
-//! let client = Client::builder().tls(tls::client_config(Some(&authorities), None)?).connect("tls://shop:7443").await?;
+//! let config = tls::client_config().authorities(&authorities).build()?;
+//! let client = Client::builder().tls(config).connect("tls://shop:7443").await?;
 //! # Ok(()) }
 //! ```
 
@@ -35,63 +36,116 @@ pub struct TlsError {
     error: String,
 }
 
-/// Returns a configuration for a server.
+/// Returns a builder of the configuration of a server.
 ///
 /// `certificate` contains the certificate of the server in PEM, followed by the intermediate
-/// certificates up to its authority. `key` is the private key of the certificate.
-///
-/// `clients` contains the certificates of authorities. If it is set, every client must present
-/// a certificate that one of these authorities issued.
-/// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) returns the certificates of a
-/// client.
-///
-/// # Errors
-///
-/// The function fails if a parameter is not valid PEM, or if the key does not belong to the
-/// certificate.
-pub fn server_config(certificate: &[u8], key: &[u8], clients: Option<&[u8]>) -> Result<ServerConfig, TlsError> {
-    let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(with_context("TLS cannot be set up"))?;
-    let builder = match clients {
-        Some(authorities) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider());
-            builder.with_client_cert_verifier(verifier.build().map_err(with_context("invalid client CA certificates"))?)
-        }
-        None => builder.with_no_client_auth(),
-    };
-    builder.with_single_cert(chain(certificate)?, private_key(key)?).map_err(with_context("invalid certificate or key"))
+/// certificates up to its authority. `key` is the private key of the certificate, also in PEM.
+pub fn server_config<'a>(certificate: &'a [u8], key: &'a [u8]) -> ServerConfigBuilder<'a> {
+    ServerConfigBuilder { certificate, key, client_authorities: None }
 }
 
-/// Returns a configuration for a client.
-///
-/// The client trusts a server only if one of the `authorities` issued its certificate. If
-/// `authorities` is `None`, the client trusts the public authorities that Mozilla trusts.
-///
-/// `certificate` is an optional certificate of the client with its private key. The client presents
-/// the certificate to servers that request it.
-///
-/// # Errors
-///
-/// The function fails if a parameter is not valid PEM, or if the key does not belong to the
-/// certificate.
-pub fn client_config(
-    authorities: Option<&[u8]>,
-    certificate: Option<(&[u8], &[u8])>,
-) -> Result<ClientConfig, TlsError> {
-    let roots = match authorities {
-        Some(authorities) => roots(authorities)?,
-        None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
-    };
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(with_context("TLS cannot be set up"))?
-        .with_root_certificates(roots);
-    match certificate {
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(chain(certificate)?, private_key(key)?)
-            .map_err(with_context("invalid certificate or key")),
-        None => Ok(builder.with_no_client_auth()),
+/// A builder of the configuration of a server. [`server_config`] returns it.
+#[derive(Clone, Copy)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct ServerConfigBuilder<'a> {
+    certificate: &'a [u8],
+    key: &'a [u8],
+    client_authorities: Option<&'a [u8]>,
+}
+
+impl<'a> ServerConfigBuilder<'a> {
+    /// Requires a certificate of every client, and sets the authorities that issue these
+    /// certificates, in PEM. Default: no client presents a certificate.
+    ///
+    /// [`ConnectInfo::certificates`](crate::ConnectInfo::certificates) returns the certificates of
+    /// a client.
+    pub fn client_authorities(self, authorities: &'a [u8]) -> Self {
+        Self { client_authorities: Some(authorities), ..self }
+    }
+
+    /// Returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if a parameter is not valid PEM, or if the key does not belong to the
+    /// certificate.
+    pub fn build(self) -> Result<ServerConfig, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(with_context("TLS cannot be set up"))?;
+        let builder = match self.client_authorities {
+            Some(authorities) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider());
+                let verifier = verifier.build().map_err(with_context("invalid client CA certificates"))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        builder
+            .with_single_cert(chain(self.certificate)?, private_key(self.key)?)
+            .map_err(with_context("invalid certificate or key"))
+    }
+}
+
+impl std::fmt::Debug for ServerConfigBuilder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerConfigBuilder").finish_non_exhaustive()
+    }
+}
+
+/// Returns a builder of the configuration of a client.
+pub fn client_config<'a>() -> ClientConfigBuilder<'a> {
+    ClientConfigBuilder { authorities: None, certificate: None }
+}
+
+/// A builder of the configuration of a client. [`client_config`] returns it.
+#[derive(Clone, Copy)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct ClientConfigBuilder<'a> {
+    authorities: Option<&'a [u8]>,
+    certificate: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> ClientConfigBuilder<'a> {
+    /// Sets the authorities, in PEM. The client trusts a server only if one of them issued its
+    /// certificate. Default: the public authorities that Mozilla trusts.
+    pub fn authorities(self, authorities: &'a [u8]) -> Self {
+        Self { authorities: Some(authorities), ..self }
+    }
+
+    /// Sets the certificate of the client and its private key, both in PEM. The client presents the
+    /// certificate to servers that request it. Default: no certificate.
+    pub fn certificate(self, certificate: &'a [u8], key: &'a [u8]) -> Self {
+        Self { certificate: Some((certificate, key)), ..self }
+    }
+
+    /// Returns the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if a parameter is not valid PEM, or if the key does not belong to the
+    /// certificate.
+    pub fn build(self) -> Result<ClientConfig, TlsError> {
+        let roots = match self.authorities {
+            Some(authorities) => roots(authorities)?,
+            None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
+        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(with_context("TLS cannot be set up"))?
+            .with_root_certificates(roots);
+        match self.certificate {
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(chain(certificate)?, private_key(key)?)
+                .map_err(with_context("invalid certificate or key")),
+            None => Ok(builder.with_no_client_auth()),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientConfigBuilder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientConfigBuilder").finish_non_exhaustive()
     }
 }
 

@@ -50,13 +50,13 @@ fn new_key() -> KeyPair {
 impl Certificate {
     /// Returns the configuration of a server with this certificate.
     pub fn server(&self) -> ServerConfig {
-        server_config(self.chain.as_bytes(), self.key.as_bytes(), None).expect("a configuration")
+        server_config(self.chain.as_bytes(), self.key.as_bytes()).build().expect("a configuration")
     }
 }
 
 /// The TLS configurations of servers and clients on loopback.
 pub static LOOPBACK: LazyLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = LazyLock::new(|| {
     let authority = Authority::new();
-    let client = client_config(Some(authority.pem().as_bytes()), None).expect("a configuration");
+    let client = client_config().authorities(authority.pem().as_bytes()).build().expect("a configuration");
     (authority.sign("127.0.0.1").server().into(), client.into())
 });

@@ -189,22 +189,22 @@ async fn run<S: CallService>(mut service: S, request: Request) -> Response {
     result.unwrap_or_else(|error| Response::failed(&callee, peer, error))
 }
 
-type BoxLayer = Box<dyn Fn(Next) -> Arc<dyn ErasedService> + Send + Sync>;
+type SharedLayer = Arc<dyn Fn(Next) -> Arc<dyn ErasedService> + Send + Sync>;
 
 /// The layers of a server or client, the innermost first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Layers {
-    incoming: Vec<BoxLayer>,
-    outgoing: Vec<BoxLayer>,
+    incoming: Vec<SharedLayer>,
+    outgoing: Vec<SharedLayer>,
 }
 
 impl Layers {
     pub(crate) fn add_incoming(&mut self, layer: impl CallLayer) {
-        self.incoming.push(boxed(layer));
+        self.incoming.push(shared(layer));
     }
 
     pub(crate) fn add_outgoing(&mut self, layer: impl CallLayer) {
-        self.outgoing.push(boxed(layer));
+        self.outgoing.push(shared(layer));
     }
 
     /// Returns the interceptor that consists of the layers, or `None` if there are no layers.
@@ -214,11 +214,11 @@ impl Layers {
     }
 }
 
-fn boxed(layer: impl CallLayer) -> BoxLayer {
-    Box::new(move |next| Arc::new(layer.layer(next)))
+fn shared(layer: impl CallLayer) -> SharedLayer {
+    Arc::new(move |next| Arc::new(layer.layer(next)))
 }
 
-fn chain(layers: &[BoxLayer]) -> Option<Arc<dyn ErasedService>> {
+fn chain(layers: &[SharedLayer]) -> Option<Arc<dyn ErasedService>> {
     layers.iter().fold(None, |next, layer| Some(layer(Next(next))))
 }
 

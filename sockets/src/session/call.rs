@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{Peer, Session};
-use crate::extensions::Extensions;
+use crate::{clock::now, extensions::Extensions, limits::Limits};
 
 /// A call, as its handler sees it.
 ///
@@ -25,6 +25,29 @@ impl Call {
     #[cfg(feature = "middleware")]
     pub(crate) fn with_extensions(self, extensions: Extensions) -> Self {
         Self { extensions, ..self }
+    }
+
+    /// Returns a call without a caller, for tests of a handler. Its [`peer`](Self::peer) is
+    /// disconnected, and its deadline is 30 s from now.
+    ///
+    /// ```
+    /// use sockets::Call;
+    ///
+    /// # struct Shop;
+    /// # impl Shop {
+    /// async fn visit(&self, call: &Call) -> bool {
+    ///     call.peer().is_connected()
+    /// }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// assert!(!Shop.visit(&Call::for_test()).await);
+    /// # }
+    /// ```
+    pub fn for_test() -> Self {
+        let limits = Arc::new(Limits::default());
+        let deadline = now() + limits.call_timeout;
+        Self::new(Peer::new(Session::ended(limits)), deadline)
     }
 
     pub(super) fn session(&self) -> &Arc<Session> {

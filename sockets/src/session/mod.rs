@@ -90,8 +90,15 @@ use self::{
 };
 use crate::lock::{DroppedUnlocked, Mutex, RwLock};
 use crate::{
-    broadcast::BroadcastState, clock::now, connect_error::RegistrationError, disconnect_reason::DisconnectReason,
-    handler_context, handshake::PeerSettings, limits::Limits, peer_label::PeerLabel, transport::Transmit,
+    broadcast::BroadcastState,
+    clock::now,
+    connect_error::RegistrationError,
+    disconnect_reason::DisconnectReason,
+    handler_context,
+    handshake::PeerSettings,
+    limits::Limits,
+    peer_label::PeerLabel,
+    transport::{Transmit, memory_pair},
 };
 use sockets_proto::{Announcement, Frame, KeepAlive, Role, SessionCore};
 
@@ -217,6 +224,24 @@ impl Session {
             owner: OnceLock::new(),
             _unlocked: DroppedUnlocked,
         })
+    }
+
+    /// Creates the session of a peer that is disconnected.
+    fn ended(limits: Arc<Limits>) -> Arc<Self> {
+        let peer_settings = PeerSettings {
+            settings: limits.settings(),
+            idle_timeout: None,
+            supports_compression: false,
+            retransmit_limit: None,
+            retries: false,
+        };
+        let routes = || Routes::new(limits.names_per_peer as usize);
+        let (routes, shared) = (routes(), Arc::new(routes()));
+        let transmitter = memory_pair().0.transmitter;
+        let session = Self::new(PeerLabel::Server, transmitter, peer_settings, limits, routes, shared, false);
+        session.end(&DisconnectReason::Closed);
+        session.release();
+        session
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -54,7 +54,7 @@ pub(crate) async fn connect(
 /// The default configuration, which trusts public certificate authorities.
 #[expect(clippy::expect_used, reason = "the default configuration is the same in every program")]
 static DEFAULT_CONFIG: LazyLock<Arc<ClientConfig>> =
-    LazyLock::new(|| Arc::new(client_config(None, None).expect("the default TLS configuration is valid")));
+    LazyLock::new(|| Arc::new(client_config().build().expect("the default TLS configuration is valid")));
 
 pub(super) fn link(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Link {
     let (read, write) = tokio::io::split(stream);

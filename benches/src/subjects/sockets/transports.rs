@@ -59,7 +59,7 @@ impl Transport for Tls {
     async fn serve(builder: ServerBuilder) -> Result<Server> {
         let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
-        let config = tls::server_config(certificate.as_bytes(), key.as_bytes(), None)?;
+        let config = tls::server_config(certificate.as_bytes(), key.as_bytes()).build()?;
         let server = builder.tls(config).bind("tls://127.0.0.1:0").await?;
         std::fs::write(file(server.local_addr()), certificate)?;
         Ok(server)
@@ -67,7 +67,7 @@ impl Transport for Tls {
 
     fn configure(builder: ClientBuilder, server: SocketAddr) -> Result<(ClientBuilder, String)> {
         let certificate = std::fs::read(file(server))?;
-        Ok((builder.tls(tls::client_config(Some(&certificate), None)?), format!("tls://{server}")))
+        Ok((builder.tls(tls::client_config().authorities(&certificate).build()?), format!("tls://{server}")))
     }
 }
 

@@ -11,6 +11,7 @@ mod errors;
 mod identity;
 mod refusals;
 mod time_limits;
+mod ways;
 
 use std::time::Duration;
 

@@ -33,7 +33,7 @@ async fn serve_with(limits: Limits) -> (Server, String) {
 }
 
 fn trusting(authority: &Authority) -> sockets::ClientBuilder {
-    Client::builder().tls(client_config(Some(authority.pem().as_bytes()), None).unwrap())
+    Client::builder().tls(client_config().authorities(authority.pem().as_bytes()).build().unwrap())
 }
 
 #[tokio::test]
@@ -74,7 +74,10 @@ struct User {
 async fn client_certificate_reaches_authentication() {
     let (servers, clients) = (Authority::new(), Authority::new());
     let own = servers.sign("127.0.0.1");
-    let config = server_config(own.chain.as_bytes(), own.key.as_bytes(), Some(clients.pem().as_bytes())).unwrap();
+    let config = server_config(own.chain.as_bytes(), own.key.as_bytes())
+        .client_authorities(clients.pem().as_bytes())
+        .build()
+        .unwrap();
     let server = Server::builder().tls(config).authenticate(|(): (), handshake: ConnectInfo| async move {
         assert_eq!(handshake.transport, "tls");
         assert!(handshake.peer_addr.is_some());
@@ -86,7 +89,12 @@ async fn client_certificate_reaches_authentication() {
     let roots = servers.pem();
     let connect = async |certificate: Option<&Certificate>| {
         let certificate = certificate.map(|shown| (shown.chain.as_bytes(), shown.key.as_bytes()));
-        Client::builder().tls(client_config(Some(roots.as_bytes()), certificate).unwrap()).connect(&url).await
+        let config = client_config().authorities(roots.as_bytes());
+        let config = match certificate {
+            Some((certificate, key)) => config.certificate(certificate, key),
+            None => config,
+        };
+        Client::builder().tls(config.build().unwrap()).connect(&url).await
     };
 
     let ada = clients.sign("ada");
@@ -122,11 +130,11 @@ fn invalid_certificate_error_states_the_cause() {
     let good = Authority::new().sign("localhost");
     let other = Authority::new().sign("localhost");
     let refused =
-        |chain: &str, key: &str| server_config(chain.as_bytes(), key.as_bytes(), None).unwrap_err().to_string();
+        |chain: &str, key: &str| server_config(chain.as_bytes(), key.as_bytes()).build().unwrap_err().to_string();
     assert_eq!(refused("", &good.key), "invalid PEM of certificates: it contains no certificate");
     assert!(refused(&good.chain, "").starts_with("invalid PEM of the private key: "));
     assert!(refused(&good.chain, &other.key).starts_with("invalid certificate or key: "));
-    let failed = client_config(Some(b"trust me"), None).unwrap_err();
+    let failed = client_config().authorities(b"trust me").build().unwrap_err();
     assert_eq!(failed.to_string(), "invalid PEM of certificates: it contains no certificate");
 }
 
