@@ -91,6 +91,7 @@ mod backoff;
 mod broadcast;
 mod call_error;
 mod client;
+mod client_builder;
 mod client_state;
 mod clock;
 mod codec;
@@ -157,7 +158,8 @@ pub use self::{
     address::AddressError,
     authenticator::Authenticate,
     call_error::{CallError, DecodeError, EncodeError, SignatureMismatch, TooLarge},
-    client::{Client, ClientBuilder},
+    client::Client,
+    client_builder::ClientBuilder,
     client_state::{ClientState, StateChanges},
     connect_error::{AcceptError, BindError, ConnectError},
     disconnect_reason::DisconnectReason,
