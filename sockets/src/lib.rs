@@ -156,7 +156,7 @@ pub use sockets_proto::name::InvalidName;
 pub use self::axum_route::axum_route;
 pub use self::{
     address::AddressError,
-    authenticator::Authenticate,
+    authenticator::{Admission, Authenticate, IntoAdmission},
     call_error::{CallError, DecodeError, EncodeError, SignatureMismatch, TooLarge},
     client::Client,
     client_builder::ClientBuilder,
@@ -171,7 +171,8 @@ pub use self::{
     reconnect::Reconnect,
     refusal::Refusal,
     server::{
-        Accepting, Audience, Excluded, HookOutcome, JoinError, Member, Replies, Server, ServerBuilder, Shutdown, Socket,
+        Accepting, Audience, BuilderState, Excluded, HookOutcome, JoinError, Member, NoIdentityYet, Replies, Server,
+        ServerBuilder, Shutdown, Socket, Unset,
     },
     session::{Call, Peer, Stats},
     session_hooks::SessionInfo,

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sockets::{
-    BindError, Client, ClientBuilder, ClientState, ConnectError, DisconnectReason, Identity, Reconnect, Server,
-    ServerBuilder, Shutdown,
+    BindError, BuilderState, Client, ClientBuilder, ClientState, ConnectError, DisconnectReason, Identity, Reconnect,
+    Server, ServerBuilder, Shutdown,
 };
 use tokio::{
     io::{DuplexStream, duplex},
@@ -44,12 +44,12 @@ impl Transport {
     }
 
     /// Starts a server that accepts this transport.
-    pub async fn serve<I: Identity>(self, builder: ServerBuilder<I>) -> Server<I> {
+    pub async fn serve<S: BuilderState>(self, builder: ServerBuilder<S>) -> Server<S::Identity> {
         self.try_serve(builder).await.expect("the server starts")
     }
 
     /// Starts a server as [`serve`](Self::serve) does, but returns errors instead of panicking.
-    pub async fn try_serve<I: Identity>(self, builder: ServerBuilder<I>) -> Result<Server<I>, BindError> {
+    pub async fn try_serve<S: BuilderState>(self, builder: ServerBuilder<S>) -> Result<Server<S::Identity>, BindError> {
         match self {
             Self::Tcp => builder.bind("tcp://127.0.0.1:0").await,
             Self::Unix => {

@@ -14,7 +14,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sockets::{
-    CallError, Client, Limits, Refusal, Server, Socket,
+    Admission, CallError, Client, Limits, Refusal, Server, Socket,
     layer::{Connecting, Request, Response, layer_fn},
 };
 use sockets_tests::{Fragile, PanicsOnDrop, eventually};
@@ -332,7 +332,8 @@ async fn errors_of_layers_are_logged() {
     client.group("odd").request::<i32>("number", &()).await.unwrap_err();
     event(&["WARN", "a layer failed a call", "method=\"odd/number\"", "peer=client of", "error=disk full"]).await;
 
-    let fails = layer_fn(|_| service_fn(|_: Connecting| ready(Err::<(), _>(io::Error::other("no database")))));
+    let fails =
+        layer_fn(|_| service_fn(|_: Connecting| ready(Err::<Admission<()>, _>(io::Error::other("no database")))));
     let server = Server::builder().layer_connecting(fails).build();
     Client::builder().connect_local(&server).await.unwrap_err();
     event(&["WARN", "a layer failed an authentication", "peer=client", "error=no database"]).await;

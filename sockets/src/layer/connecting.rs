@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    authenticator::{AuthFailure, Authenticator, FAILED},
+    authenticator::{Admission, AuthFailure, Authenticator, FAILED},
     identity::Identity,
     lock::event,
     peer_label::PeerLabel,
@@ -54,12 +54,12 @@ impl fmt::Debug for Connecting {
 /// decode.
 pub struct Authentication<I>(Arc<AuthenticateFn<I>>);
 
-type AuthenticateFn<I> = dyn Fn(Connecting) -> BoxFuture<'static, Result<I, BoxError>> + Send + Sync;
+type AuthenticateFn<I> = dyn Fn(Connecting) -> BoxFuture<'static, Result<Admission<I>, BoxError>> + Send + Sync;
 
 impl<I> Service<Connecting> for Authentication<I> {
-    type Response = I;
+    type Response = Admission<I>;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<I, BoxError>>;
+    type Future = BoxFuture<'static, Result<Admission<I>, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -122,10 +122,11 @@ fn failure(error: BoxError, peer: PeerLabel) -> AuthFailure {
     }
 }
 
-type BoxConnectLayer<I> = Box<dyn Fn(Authentication<I>) -> Authentication<I> + Send + Sync>;
+type SharedConnectLayer<I> = Arc<dyn Fn(Authentication<I>) -> Authentication<I> + Send + Sync>;
 
 /// The layers, the innermost first.
-pub(crate) struct ConnectLayers<I>(Vec<BoxConnectLayer<I>>);
+#[derive(Clone)]
+pub(crate) struct ConnectLayers<I>(Vec<SharedConnectLayer<I>>);
 
 impl<I> Default for ConnectLayers<I> {
     fn default() -> Self {
@@ -134,17 +135,16 @@ impl<I> Default for ConnectLayers<I> {
 }
 
 impl<I: Identity> ConnectLayers<I> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn add<L>(&mut self, layer: L)
     where
         L: Layer<Authentication<I>> + Send + Sync + 'static,
-        L::Service:
-            Service<Connecting, Response = I, Error: Into<BoxError>, Future: Send> + Clone + Send + Sync + 'static,
+        L::Service: Service<Connecting, Response = Admission<I>, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
-        self.0.push(Box::new(move |next| {
+        self.0.push(Arc::new(move |next| {
             let service = layer.layer(next);
             Authentication(Arc::new(move |connecting| {
                 let mut service = service.clone();
@@ -157,7 +157,7 @@ impl<I: Identity> ConnectLayers<I> {
     }
 
     /// Returns the authentication with the layers around it.
-    pub(crate) fn wrap(self, authenticate: Box<Authenticator<I>>) -> Box<Authenticator<I>> {
+    pub(crate) fn wrap(self, authenticate: Arc<Authenticator<I>>) -> Arc<Authenticator<I>> {
         if self.0.is_empty() {
             return authenticate;
         }
@@ -166,7 +166,7 @@ impl<I: Identity> ConnectLayers<I> {
             Box::pin(async move { decided.await.map_err(BoxError::from) }) as BoxFuture<'static, _>
         }));
         let outermost = self.0.iter().fold(innermost, |next, layer| layer(next));
-        Box::new(move |login, info| {
+        Arc::new(move |login, info| {
             let peer = PeerLabel::Connecting { address: info.peer_addr };
             let decided = (outermost.0)(Connecting { login: Bytes::copy_from_slice(login), info });
             Box::pin(async move { decided.await.map_err(|error| failure(error, peer)) })

@@ -209,18 +209,18 @@ async fn run_handshake<I: Identity>(
     if session.is_ending() {
         return Some(driver);
     }
-    if server.connected.is_none() {
+    if server.connected.is_empty() {
         session.set_ready();
         return Some(driver);
     }
     tokio::spawn(driver);
     let limit = server.limits.connected;
-    // The hook runs in a task of its own, so that its panic ends no other task.
+    // The hooks run in a task of their own, so that their panic ends no other task.
     let hook = async move {
-        match &server.connected {
-            Some(connected) => connected(socket).await,
-            None => Ok(()),
+        for connected in &server.connected {
+            connected(socket.clone()).await?;
         }
+        Ok(())
     };
     let (mut hook, context) = (Box::pin(hook), Arc::clone(&session));
     let hook = poll_fn(move |cx| run_hook(&context, || hook.as_mut().poll(cx)));

@@ -11,7 +11,7 @@ use super::{
     shutdown,
 };
 use crate::{
-    authenticator::{AuthFailure, FAILED},
+    authenticator::{Admission, AuthFailure, FAILED},
     connect_error::AcceptError,
     handshake::{self, ClientHello, PeerSettings, ResumeRequest},
     identity::Identity,
@@ -133,8 +133,8 @@ async fn find_session<I: Identity>(
 /// next attempt may succeed.
 async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], info: ConnectInfo) -> Result<I, AuthFailure> {
     let peer = PeerLabel::Connecting { address: info.peer_addr };
-    let identity = hooks::run_future("authenticate", peer, || (server.authenticate)(login, info)).await;
-    identity.unwrap_or_else(|| Err(Refusal::retry(FAILED).into()))
+    let admission = hooks::run_future("authenticate", peer, || (server.authenticate)(login, info)).await;
+    admission.unwrap_or_else(|| Err(Refusal::retry(FAILED).into())).map(Admission::into_identity)
 }
 
 /// Waits until the client closes the connection, or until the client has sent more than `limit`

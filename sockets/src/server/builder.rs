@@ -13,18 +13,21 @@ use tokio_util::sync::CancellationToken;
 
 use self::sealed::Outcome;
 use super::{
-    ConnectedHook, Inner, Server, detached::DetachedSessions, limiter::ConnectionLimiter, registry::Registry,
+    ConnectedHook, Inner, Server,
+    builder_state::{BuilderState, NoIdentityYet, Unset},
+    detached::DetachedSessions,
+    limiter::ConnectionLimiter,
+    registry::Registry,
     socket::Socket,
 };
 use crate::codec::{DecodeError, decode_within};
 #[cfg(feature = "middleware")]
 use crate::layer::{Authentication, CallLayer, ConnectLayers, Connecting, Layer, Layers};
 use crate::{
-    authenticator::{AuthFailure, Authenticate, Authenticator},
+    authenticator::{Admission, AuthFailure, Authenticate, Authenticator},
     broadcast::Fanout,
     connect_error::BindError,
     connect_error::RegistrationError,
-    identity::Identity,
     limits::Limits,
     lock::{Mutex, RwLock, event},
     peer_label::PeerLabel,
@@ -70,19 +73,22 @@ mod sealed {
     }
 }
 
-/// A builder for a [`Server`]. `I` is the type of the identity that the function for
-/// [`authenticate`](ServerBuilder::authenticate) returns. Default: `()`.
+/// A builder for a [`Server`]. `S` is the type of the identity that the function for
+/// [`authenticate`](ServerBuilder::authenticate) returns. It is [`Unset`] until a method names the
+/// identity, and the identity is then `()` by default.
+///
+/// Methods that add a hook, a group or a layer accumulate. A clone builds an independent server.
 #[must_use = "a builder does nothing until it is built or bound"]
-pub struct ServerBuilder<I = ()> {
+pub struct ServerBuilder<S: BuilderState = Unset> {
     limits: Limits,
     options: ServerOptions,
     services: Vec<Arc<dyn Service>>,
-    authenticate: Box<Authenticator<I>>,
-    connected: Option<Box<ConnectedHook<I>>>,
+    authenticate: Arc<Authenticator<S::Identity>>,
+    connected: Vec<Arc<ConnectedHook<S::Identity>>>,
     #[cfg(feature = "middleware")]
     layers: Layers,
     #[cfg(feature = "middleware")]
-    connect_layers: ConnectLayers<I>,
+    connect_layers: ConnectLayers<S::Identity>,
 }
 
 impl ServerBuilder {
@@ -91,21 +97,23 @@ impl ServerBuilder {
             limits: Limits::default(),
             options: ServerOptions::default(),
             services: Vec::new(),
-            authenticate: Box::new(|login, info| {
+            authenticate: Arc::new(|login, info| {
                 if !login.is_empty() {
                     let peer = PeerLabel::Connecting { address: info.peer_addr };
                     event!(debug, %peer, "a login is ignored: the server has no `ServerBuilder::authenticate`");
                 }
-                Box::pin(async { Ok(()) })
+                Box::pin(async { Ok(Admission::new(())) })
             }),
-            connected: None,
+            connected: Vec::new(),
             #[cfg(feature = "middleware")]
             layers: Layers::default(),
             #[cfg(feature = "middleware")]
             connect_layers: ConnectLayers::default(),
         }
     }
+}
 
+impl<S: BuilderState> ServerBuilder<S> {
     /// Sets the function that authenticates each client and returns its identity. By default, the
     /// server admits every client with the identity `()`.
     ///
@@ -113,21 +121,12 @@ impl ServerBuilder {
     /// longer than [`Limits::authentication`], the client receives a [`Refusal::retry`]. If the
     /// client disconnects during the authentication, the server drops the future that `f` returned.
     ///
-    /// # Panics
-    ///
-    /// The method panics if [`connected`](Self::connected) or `layer_connecting` has been called
-    /// before, since the sockets of these functions would have another identity type. Call
-    /// `authenticate` first.
-    pub fn authenticate<Args, I: Identity, F: Authenticate<Args, I>>(self, f: F) -> ServerBuilder<I> {
-        assert!(
-            self.connected.is_none(),
-            "`authenticate` was called after `connected`: call it first, since it sets the identity type of sockets"
-        );
-        #[cfg(feature = "middleware")]
-        assert!(
-            self.connect_layers.is_empty(),
-            "`authenticate` was called after `layer_connecting`: call it first, since it sets the identity type"
-        );
+    /// The method is available until it, [`connected`](Self::connected) or `layer_connecting` has
+    /// been called, since these methods name the type of the identity.
+    pub fn authenticate<Args, F: Authenticate<Args>>(self, f: F) -> ServerBuilder<F::Identity>
+    where
+        S: NoIdentityYet,
+    {
         let authenticate = move |login: &[u8], info: ConnectInfo| -> BoxFuture<'static, _> {
             match decode_within(login, LOGIN_FACTOR * login.len() + LOGIN_FREE) {
                 Ok(login) => {
@@ -144,33 +143,51 @@ impl ServerBuilder {
             limits: self.limits,
             options: self.options,
             services: self.services,
-            authenticate: Box::new(authenticate),
-            connected: None,
+            authenticate: Arc::new(authenticate),
+            connected: Vec::new(),
             #[cfg(feature = "middleware")]
             layers: self.layers,
             #[cfg(feature = "middleware")]
             connect_layers: ConnectLayers::default(),
         }
     }
-}
 
-impl<I: Identity> ServerBuilder<I> {
-    /// Sets a hook that runs for each new session. The client's `connect` returns after the hook
+    /// Names the identity in the type of the builder.
+    fn named(self) -> ServerBuilder<S::Identity> {
+        ServerBuilder {
+            limits: self.limits,
+            options: self.options,
+            services: self.services,
+            authenticate: self.authenticate,
+            connected: self.connected,
+            #[cfg(feature = "middleware")]
+            layers: self.layers,
+            #[cfg(feature = "middleware")]
+            connect_layers: self.connect_layers,
+        }
+    }
+
+    /// Adds a hook that runs for each new session. The client's `connect` returns after the hook
     /// has completed, and the server then handles the calls of the client.
     ///
     /// If the hook returns a [`Refusal`], the session ends, and the client's `connect` returns the
     /// refusal as an error. If the hook panics or takes longer than [`Limits::connected`], the
     /// client receives a [`Refusal::retry`]: a client that reconnects tries again.
-    pub fn connected<F, Fut>(self, f: F) -> Self
+    ///
+    /// Several hooks run in the order in which they were added, one after another. A hook runs only
+    /// if the previous hooks succeeded. The time limit applies to all hooks together.
+    pub fn connected<F, Fut>(self, f: F) -> ServerBuilder<S::Identity>
     where
-        F: Fn(Socket<I>) -> Fut + Send + Sync + 'static,
+        F: Fn(Socket<S::Identity>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: HookOutcome> + Send + 'static,
     {
         let connected = move |socket| -> BoxFuture<'static, _> {
             let hook = f(socket);
             Box::pin(async move { hook.await.into_result() })
         };
-        Self { connected: Some(Box::new(connected)), ..self }
+        let mut builder = self.named();
+        builder.connected.push(Arc::new(connected));
+        builder
     }
 
     /// Serves a group to all sockets. The sockets share the handler.
@@ -262,7 +279,7 @@ impl<I: Identity> ServerBuilder<I> {
     }
 
     /// Adds a layer around the authentication of each client. Its service returns the client's
-    /// identity. The layers are part of the handshake, and must complete with it within
+    /// [`Admission`]. The layers are part of the handshake, and must complete with it within
     /// [`Limits::authentication`].
     ///
     /// If the service returns a [`Refusal`] as its error, the client receives the refusal. For any
@@ -287,23 +304,28 @@ impl<I: Identity> ServerBuilder<I> {
     /// # }
     /// ```
     #[cfg(feature = "middleware")]
-    pub fn layer_connecting<L>(mut self, layer: L) -> Self
+    pub fn layer_connecting<L>(self, layer: L) -> ServerBuilder<S::Identity>
     where
-        L: Layer<Authentication<I>> + Send + Sync + 'static,
-        L::Service: tower_service::Service<Connecting, Response = I, Error: Into<tower::BoxError>, Future: Send>
-            + Clone
+        L: Layer<Authentication<S::Identity>> + Send + Sync + 'static,
+        L::Service: tower_service::Service<
+                Connecting,
+                Response = Admission<S::Identity>,
+                Error: Into<tower::BoxError>,
+                Future: Send,
+            > + Clone
             + Send
             + Sync
             + 'static,
     {
-        self.connect_layers.add(layer);
-        self
+        let mut builder = self.named();
+        builder.connect_layers.add(layer);
+        builder
     }
 
     /// Returns a server that does not listen yet.
     ///
     /// If the served groups conflict, [`Server::bind`] returns an error.
-    pub fn build(self) -> Server<I> {
+    pub fn build(self) -> Server<S::Identity> {
         #[cfg(feature = "middleware")]
         let (interceptor, authenticate) = (self.layers.interceptor(), self.connect_layers.wrap(self.authenticate));
         #[cfg(not(feature = "middleware"))]
@@ -339,7 +361,7 @@ impl<I: Identity> ServerBuilder<I> {
     /// # Errors
     ///
     /// The method has the errors of [`Server::bind`].
-    pub async fn bind(self, url: &str) -> Result<Server<I>, BindError> {
+    pub async fn bind(self, url: &str) -> Result<Server<S::Identity>, BindError> {
         let server = self.build();
         server.bind(url).await?;
         Ok(server)
@@ -367,7 +389,23 @@ fn register(services: Vec<Arc<dyn Service>>, mut routes: Routes) -> (Routes, Res
     (routes, registration)
 }
 
-impl<I> std::fmt::Debug for ServerBuilder<I> {
+impl<S: BuilderState> Clone for ServerBuilder<S> {
+    fn clone(&self) -> Self {
+        Self {
+            limits: self.limits.clone(),
+            options: self.options.clone(),
+            services: self.services.clone(),
+            authenticate: Arc::clone(&self.authenticate),
+            connected: self.connected.clone(),
+            #[cfg(feature = "middleware")]
+            layers: self.layers.clone(),
+            #[cfg(feature = "middleware")]
+            connect_layers: self.connect_layers.clone(),
+        }
+    }
+}
+
+impl<S: BuilderState> std::fmt::Debug for ServerBuilder<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerBuilder").field("limits", &self.limits).finish_non_exhaustive()
     }

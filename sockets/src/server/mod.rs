@@ -4,6 +4,7 @@ mod accept;
 mod audience;
 mod authentication;
 mod builder;
+mod builder_state;
 mod detached;
 mod join_error;
 mod limiter;
@@ -34,6 +35,7 @@ pub use self::{
     accept::Accepting,
     audience::{Audience, Excluded},
     builder::{HookOutcome, ServerBuilder},
+    builder_state::{BuilderState, NoIdentityYet, Unset},
     join_error::JoinError,
     member::Member,
     replies::Replies,
@@ -90,8 +92,8 @@ struct Inner<I> {
     announcement: Option<Announcement>,
     /// The error that `bind` returns if groups of the builder conflict.
     registration: Result<(), RegistrationError>,
-    authenticate: Box<Authenticator<I>>,
-    connected: Option<Box<ConnectedHook<I>>>,
+    authenticate: Arc<Authenticator<I>>,
+    connected: Vec<Arc<ConnectedHook<I>>>,
     next_socket: AtomicU64,
     next_multi_call: AtomicU64,
     /// The addresses in the order in which they were bound.

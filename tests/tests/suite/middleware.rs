@@ -12,12 +12,12 @@ use std::{
 };
 
 use sockets::{
-    CallError, Client, ConnectError, Refusal, Server, Socket,
+    Admission, CallError, Client, ConnectError, Refusal, Server, Socket,
     layer::{Authentication, CallLayer, Connecting, Layer, Next, Request, Response, Service, authorize, layer_fn},
 };
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tower::{BoxError, ServiceBuilder, service_fn};
+use tower::{BoxError, service_fn};
 
 #[sockets::group("Vault")]
 trait Vault {
@@ -258,7 +258,7 @@ tcp_and_memory! {
     }
 
     async fn error_of_a_connecting_layer_is_hidden(net: Transport) {
-        let layer = layer_fn(|_| service_fn(|_: Connecting| ready(Err::<Player, _>(io::Error::other("secret")))));
+        let layer = layer_fn(|_| service_fn(|_: Connecting| ready(Err::<Admission<Player>, _>(io::Error::other("secret")))));
         let server = net.serve(players().layer_connecting(layer)).await;
         let refused = net.try_connect(&server, Client::builder().auth(Login::new("ada"))).await;
         let general = Refusal::retry("the server failed to authenticate the client");
@@ -287,7 +287,11 @@ fn doorman(
     welcomed: &Arc<AtomicUsize>,
 ) -> impl Layer<
     Authentication<Player>,
-    Service: Service<Connecting, Response = Player, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+    Service: Service<Connecting, Response = Admission<Player>, Error = BoxError, Future: Send>
+                 + Clone
+                 + Send
+                 + Sync
+                 + 'static,
 >
 + Send
 + Sync
@@ -301,20 +305,13 @@ fn doorman(
             seen.fetch_add(1, Ordering::Relaxed);
             async move {
                 assert!(!connecting.info().transport.is_empty());
-                let player = next.call(connecting).await?;
-                if player == Player::new("ben") {
+                let admission = next.call(connecting).await?;
+                if *admission.identity() == Player::new("ben") {
                     return Err(Refusal::new("not you").into());
                 }
                 welcomed.fetch_add(1, Ordering::Relaxed);
-                Ok(player)
+                Ok(admission)
             }
         })
     })
-}
-
-#[test]
-#[should_panic(expected = "`authenticate` was called after `layer_connecting`")]
-fn connecting_layer_before_authenticate_panics() {
-    let _ =
-        Server::builder().layer_connecting(ServiceBuilder::new()).authenticate(|login: u32| async move { Ok(login) });
 }

@@ -44,7 +44,7 @@ fn listen(peer: &Peer, received: &Received) {
     });
 }
 
-fn listening_server(received: &Received) -> ServerBuilder {
+fn listening_server(received: &Received) -> ServerBuilder<()> {
     let received = Arc::clone(received);
     Server::builder().connected(move |socket: Socket| {
         listen(socket.as_peer(), &received);

@@ -84,7 +84,7 @@ impl Work for Worker {
 }
 
 /// Returns a server that answers `echo` immediately. It answers `waiting` when it gets a permit.
-pub(super) fn server_with_permits(permits: &Arc<Semaphore>) -> ServerBuilder {
+pub(super) fn server_with_permits(permits: &Arc<Semaphore>) -> ServerBuilder<()> {
     let permits = Arc::clone(permits);
     Server::builder().connected(move |socket: Socket| {
         let permits = Arc::clone(&permits);

@@ -4,6 +4,7 @@
 mod admission;
 mod authentication;
 mod backoff;
+mod builder;
 mod cancellation;
 mod connected_hook;
 mod each_session;

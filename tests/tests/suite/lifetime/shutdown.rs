@@ -18,7 +18,7 @@ use tokio::{
 
 /// Returns a server with the method `slow`. The handler of `slow` notifies `started`, and replies
 /// after the test has notified `go`.
-fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder {
+fn slow_server(started: &Arc<Notify>, go: &Arc<Notify>) -> sockets::ServerBuilder<()> {
     let (started, go) = (Arc::clone(started), Arc::clone(go));
     Server::builder().connected(move |socket: Socket| {
         let (started, go) = (Arc::clone(&started), Arc::clone(&go));

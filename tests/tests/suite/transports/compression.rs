@@ -8,13 +8,13 @@ use tokio::{
 };
 
 /// Adds a listener for `echo` to a server.
-fn echoing(server: ServerBuilder) -> ServerBuilder {
+fn echoing(server: ServerBuilder) -> ServerBuilder<()> {
     server.connected(|socket: Socket| async move {
         socket.listen("echo", |text: String| async { text });
     })
 }
 
-fn server() -> ServerBuilder {
+fn server() -> ServerBuilder<()> {
     echoing(Server::builder().compress_from(1000))
 }
 
