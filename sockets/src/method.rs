@@ -67,14 +67,28 @@ pub(crate) enum Callee<'a> {
     Named(&'a Named<'a>),
     Declared(&'static Method),
     /// A declared method, and the key of an emit that replaces older ones.
-    Latest(&'static Method, LatestKey),
+    Latest(&'a LatestCallee),
+}
+
+/// A method with emits that replace older ones, and the key of such an emit.
+#[derive(Clone)]
+pub(crate) struct LatestCallee {
+    method: &'static Method,
+    key: LatestKey,
+}
+
+impl LatestCallee {
+    pub(crate) fn method(&self) -> &'static Method {
+        self.method
+    }
 }
 
 impl Callee<'_> {
     pub(crate) fn key(self) -> u64 {
         match self {
             Self::Named(named) => named.key,
-            Self::Declared(method) | Self::Latest(method, _) => method.key,
+            Self::Declared(method) => method.key,
+            Self::Latest(latest) => latest.method.key,
         }
     }
 
@@ -82,27 +96,34 @@ impl Callee<'_> {
     pub(crate) fn overflow(self) -> Overflow {
         match self {
             Self::Named(_) => Overflow::default(),
-            Self::Declared(method) | Self::Latest(method, _) => method.overflow,
+            Self::Declared(method) => method.overflow,
+            Self::Latest(latest) => latest.method.overflow,
         }
     }
 
     /// Returns the method with the key of an emit with these arguments, if newer emits of the method
-    /// replace older ones.
+    /// replace older ones. The method is boxed, so that other emits pay nothing for it.
     #[inline]
-    pub(crate) fn for_emit<A: Serialize + ?Sized>(self, args: &A) -> Self {
+    pub(crate) fn latest_of<A: Serialize + ?Sized>(self, args: &A) -> Option<Box<LatestCallee>> {
         match self {
-            Self::Declared(method) => match method.latest {
-                Some(key) => latest(method, key, args),
-                None => self,
-            },
-            _ => self,
+            Self::Declared(method) => method.latest.and_then(|key| latest(method, key, args)),
+            _ => None,
         }
+    }
+
+    /// Returns the callee of an emit, for which [`latest_of`](Self::latest_of) returned `latest`.
+    #[inline]
+    pub(crate) fn with_latest<'b>(self, latest: Option<&'b LatestCallee>) -> Callee<'b>
+    where
+        Self: 'b,
+    {
+        latest.map_or(self, Callee::Latest)
     }
 
     /// Returns the key of an emit that replaces older ones.
     pub(crate) fn latest(self) -> Option<LatestKey> {
         match self {
-            Self::Latest(_, key) => Some(key),
+            Self::Latest(latest) => Some(latest.key),
             _ => None,
         }
     }
@@ -128,7 +149,8 @@ impl Callee<'_> {
     pub(crate) fn signed(self) -> Option<(u64, u64)> {
         match self {
             Self::Named(_) => None,
-            Self::Declared(method) | Self::Latest(method, _) => Some((method.key, method.signature)),
+            Self::Declared(method) => Some((method.key, method.signature)),
+            Self::Latest(latest) => Some((latest.method.key, latest.method.signature)),
         }
     }
 }
@@ -144,7 +166,7 @@ pub(crate) enum OwnedCallee {
         path_len: usize,
     },
     Declared(&'static Method),
-    Latest(&'static Method, LatestKey),
+    Latest(LatestCallee),
 }
 
 #[cfg(feature = "middleware")]
@@ -156,7 +178,8 @@ impl OwnedCallee {
     pub(crate) fn key(&self) -> u64 {
         match self {
             Self::Named { key, .. } => *key,
-            Self::Declared(method) | Self::Latest(method, _) => method.key,
+            Self::Declared(method) => method.key,
+            Self::Latest(latest) => latest.method.key,
         }
     }
 
@@ -164,7 +187,8 @@ impl OwnedCallee {
     pub(crate) fn names(&self) -> (&str, &str) {
         match self {
             Self::Named { names, path_len, .. } => names.split_at(*path_len),
-            Self::Declared(method) | Self::Latest(method, _) => (method.path, method.name),
+            Self::Declared(method) => (method.path, method.name),
+            Self::Latest(latest) => (latest.method.path, latest.method.name),
         }
     }
 
@@ -174,7 +198,7 @@ impl OwnedCallee {
         match self {
             Self::Named { key, .. } => Callee::Named(storage.insert(Named { key: *key, path, name })),
             Self::Declared(method) => Callee::Declared(method),
-            Self::Latest(method, key) => Callee::Latest(method, *key),
+            Self::Latest(latest) => Callee::Latest(latest),
         }
     }
 }
@@ -185,16 +209,17 @@ impl From<Callee<'_>> for OwnedCallee {
         match callee {
             Callee::Named(&Named { key, path, name }) => Self::named(key, path, name),
             Callee::Declared(method) => Self::Declared(method),
-            Callee::Latest(method, key) => Self::Latest(method, key),
+            Callee::Latest(latest) => Self::Latest(latest.clone()),
         }
     }
 }
 
 /// Returns the method with the key of an emit. The key is a hash, because a key of any length would
-/// need an allocation for each emit. Peers may choose the arguments, but they do not know the
-/// secret. So they cannot choose arguments with the same hash.
+/// need another allocation for each emit. Peers may choose the arguments, but they do not know the
+/// secret. So they cannot choose arguments with the same hash. Returns `None` if the arguments
+/// cannot be encoded, so that the emit will fail.
 #[cold]
-fn latest<'a, A: Serialize + ?Sized>(method: &'static Method, arguments: &[usize], args: &A) -> Callee<'a> {
+fn latest<A: Serialize + ?Sized>(method: &'static Method, arguments: &[usize], args: &A) -> Option<Box<LatestCallee>> {
     static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
         let random = RandomState::new();
         [0, 1].map(|half| random.hash_one(half))
@@ -202,13 +227,8 @@ fn latest<'a, A: Serialize + ?Sized>(method: &'static Method, arguments: &[usize
     let mut hash = Sha256::new();
     SECRET.iter().chain([&method.key]).for_each(|number| hash.update(number.to_le_bytes()));
     // The encodings of values of the same type are prefix-free, so their concatenation is unique.
-    match encode_elements(args, |at| arguments.contains(&at), |bytes| hash.update(bytes)) {
-        Ok(()) => {
-            let hash = hash.finalize();
-            let [first, second] = [&hash[..8], &hash[8..16]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
-            Callee::Latest(method, LatestKey([first, second]))
-        }
-        // The emit will fail, since its arguments cannot be encoded.
-        Err(_) => Callee::Declared(method),
-    }
+    encode_elements(args, |at| arguments.contains(&at), |bytes| hash.update(bytes)).ok()?;
+    let hash = hash.finalize();
+    let [first, second] = [&hash[..8], &hash[8..16]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
+    Some(Box::new(LatestCallee { method, key: LatestKey([first, second]) }))
 }

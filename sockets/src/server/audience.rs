@@ -255,12 +255,13 @@ impl<I: Identity> Audience<I> {
         callee: Callee<'a>,
         args: &A,
     ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A, I> {
-        let callee = callee.for_emit(args);
+        let latest = callee.latest_of(args);
         let encode = |payload: &Payload<'_>| (shared_emit(callee.key(), payload), payload.len());
         let encoded = codec::with_scratch(args, encode).map_err(|error| cannot_encode(callee, &error, args));
         async move {
             #[cfg_attr(not(feature = "middleware"), expect(unused_variables, reason = "only layers need the length"))]
             let (frame, length) = encoded?;
+            let callee = callee.with_latest(latest.as_deref());
             #[cfg(feature = "middleware")]
             if let Some(interceptor) = self.server.outgoing_interceptor() {
                 let (audience, owned) = (self.clone(), OwnedCallee::from(callee));

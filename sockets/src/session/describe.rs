@@ -27,7 +27,8 @@ enum Subject {
 impl Described {
     pub(crate) fn new(callee: Callee<'_>) -> Self {
         match callee {
-            Callee::Declared(method) | Callee::Latest(method, _) => Self::Declared(method),
+            Callee::Declared(method) => Self::Declared(method),
+            Callee::Latest(latest) => Self::Declared(latest.method()),
             Callee::Named(Named { path, name, .. }) => Self::Named(full_name(path, name)),
         }
     }

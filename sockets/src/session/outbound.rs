@@ -1,6 +1,6 @@
 //! Emits and replies.
 
-use crate::method::Callee;
+use crate::method::{Callee, LatestCallee};
 use std::sync::{Arc, atomic::Ordering};
 #[cfg(feature = "middleware")]
 use {crate::method::Kind, futures_util::future::BoxFuture};
@@ -26,7 +26,7 @@ pub(crate) enum QueuePolicy {
 enum BegunEmit {
     Sent,
     /// The send queue is full. The encoded arguments wait for capacity.
-    Full(Bytes),
+    Full(Bytes, Option<Box<LatestCallee>>),
     /// The layers send the emit.
     #[cfg(feature = "middleware")]
     Intercepted(BoxFuture<'static, Result<Bytes, CallError>>),
@@ -45,12 +45,13 @@ impl Session {
         callee: Callee<'a>,
         args: &A,
     ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A> {
-        let callee = callee.for_emit(args);
         let begun = self.begin_emit(callee, args);
         async move {
             match begun? {
                 BegunEmit::Sent => Ok(()),
-                BegunEmit::Full(args) => self.emit_queued(callee, &Payload::of(&args)).await,
+                BegunEmit::Full(args, latest) => {
+                    self.emit_queued(callee.with_latest(latest.as_deref()), &Payload::of(&args)).await
+                }
                 #[cfg(feature = "middleware")]
                 BegunEmit::Intercepted(sending) => sending.await.map(drop),
             }
@@ -63,6 +64,8 @@ impl Session {
         callee: Callee<'_>,
         args: &A,
     ) -> Result<BegunEmit, CallError> {
+        let latest = callee.latest_of(args);
+        let callee = callee.with_latest(latest.as_deref());
         #[cfg(feature = "middleware")]
         if let Some(interceptor) = self.outgoing_interceptor.as_deref() {
             let sending = self.send_through(interceptor, callee, Kind::Emit, self.limits.call_timeout, args)?;
@@ -75,7 +78,7 @@ impl Session {
         }
         // Encoding runs user code, so it happens before the emit enters the queue.
         let encoded = codec::encode(args).map_err(|error| self.cannot_encode(callee, &error, args))?;
-        Ok(BegunEmit::Full(Bytes::from(encoded)))
+        Ok(BegunEmit::Full(Bytes::from(encoded), latest))
     }
 
     /// Sends an emit when there is capacity. The emits that already wait are sent first.

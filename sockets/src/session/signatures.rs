@@ -75,13 +75,16 @@ impl Signatures {
 
     /// Returns an error if the peer serves the method with another signature.
     pub(super) fn check(&mut self, callee: Callee<'_>) -> Result<(), CallError> {
-        match callee {
-            Callee::Declared(method) | Callee::Latest(method, _) if !self.matches((method.key, method.signature)) => {
-                let theirs = self.get(method.key).unwrap_or_default();
-                Err(CallError::SignatureMismatch(SignatureMismatch::of(method, theirs)))
-            }
-            _ => Ok(()),
+        let method = match callee {
+            Callee::Declared(method) => method,
+            Callee::Latest(latest) => latest.method(),
+            Callee::Named(_) => return Ok(()),
+        };
+        if self.matches((method.key, method.signature)) {
+            return Ok(());
         }
+        let theirs = self.get(method.key).unwrap_or_default();
+        Err(CallError::SignatureMismatch(SignatureMismatch::of(method, theirs)))
     }
 
     /// Returns `true` if the peer serves the method with this signature, or has announced none.
