@@ -112,7 +112,7 @@ async fn blocked(net: Transport, server: &Server, seen: &Seen) -> (Client, Socke
     (client, socket)
 }
 
-/// Waits until the rooms' messages have been queued for a socket.
+/// Waits until messages to audiences have left the log, and wait in the sessions of the members.
 async fn settle() {
     sleep(Duration::from_millis(50)).await;
 }
@@ -150,6 +150,7 @@ tcp_and_memory! {
             world.moved("bob", number).await.unwrap();
             eventually("the quick member receives it", || quick.numbers("bob").last() == Some(&number)).await;
         }
+        settle().await;
         let slow = slow.open(&socket).await;
         assert_eq!((&slow["ada"][..], &slow["bob"][..]), (&[99][..], &[99][..]));
         for player in ["ada", "bob"] {
@@ -169,6 +170,7 @@ tcp_and_memory! {
                 settle().await;
             }
         }
+        settle().await;
         assert_eq!(seen.open(&socket).await["ada"], [99]);
     }
 
