@@ -109,6 +109,10 @@ fn check_params(sig: &Signature, method: &Method, krate: &Path, errors: &mut Err
     let mut args = method.args.iter();
     for (i, param) in typed(sig).enumerate() {
         match types::as_call(&param.ty, krate) {
+            Some(CallParam::Generic) => errors.on(
+                &param.ty,
+                "`Call` has no type arguments; write `call: &sockets::Call`, and ask for `call.socket::<I>()`",
+            ),
             Some(CallParam::Shared) if i == 0 => {}
             Some(CallParam::Other) if i == 0 => {
                 errors.on(&param.ty, "a handler borrows the call; write `call: &sockets::Call`");

@@ -4,25 +4,26 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{FnArg, ItemTrait, Pat, TraitItem, ext::IdentExt};
+use syn::{FnArg, ItemTrait, Pat, PathArguments, TraitItem, Type, ext::IdentExt};
 
 use crate::{
     check,
-    expand::{client, contract, in_const, server, types},
+    expand::{self, client, contract, in_const, server},
     model::{Group, plain_name},
+    types::{self, CallParam},
 };
 
 /// Returns the skeleton of a group.
 pub(crate) fn skeleton(group: &Group) -> TokenStream {
     let Group { krate, path, server, .. } = group;
     let contract = contract::expand(&trait_of(group), contract::Form::Skeleton);
-    let types = types(group);
+    let types = expand::types(group);
     let server_basics = server::basics(group);
     let client_basics = client::basics(group);
     let stubs = client::stubs(group, client::Body::Skeleton);
     let service = quote! {
         #[automatically_derived]
-        impl<H: ::core::marker::Send + ::core::marker::Sync + 'static> #krate::__private::Service for #server<H> {
+        impl<H: ::core::marker::Send + ::core::marker::Sync + 'static> #krate::Service for #server<H> {
             fn path(&self) -> &'static str {
                 #path
             }
@@ -56,14 +57,28 @@ fn trait_of(group: &Group) -> ItemTrait {
     for member in &mut item.items {
         let TraitItem::Fn(method) = member else { continue };
         for input in &mut method.sig.inputs {
-            if let FnArg::Typed(typed) = input
-                && plain_name(&typed.pat).is_none()
-                && method.default.is_none()
-            {
+            let FnArg::Typed(typed) = input else { continue };
+            if types::as_call(&typed.ty, &group.krate) == Some(CallParam::Generic) {
+                remove_arguments(&mut typed.ty);
+            }
+            if plain_name(&typed.pat).is_none() && method.default.is_none() {
                 *typed.pat =
                     Pat::Wild(syn::PatWild { attrs: Vec::new(), underscore_token: <syn::Token![_]>::default() });
             }
         }
     }
     item
+}
+
+/// Removes the type arguments from `Call<..>`, possibly inside references.
+fn remove_arguments(mut ty: &mut Type) {
+    loop {
+        ty = match ty {
+            Type::Paren(paren) => &mut paren.elem,
+            Type::Group(group) => &mut group.elem,
+            Type::Reference(reference) => &mut reference.elem,
+            Type::Path(path) => return path.path.segments.iter_mut().for_each(|it| it.arguments = PathArguments::None),
+            _ => return,
+        }
+    }
 }

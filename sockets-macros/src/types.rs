@@ -30,6 +30,8 @@ pub(crate) enum Reply {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallParam {
     Shared,
+    /// With type arguments, such as `Call<User>`.
+    Generic,
     Other,
 }
 
@@ -51,7 +53,9 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
 pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
     match peel(ty) {
         Type::Reference(reference) => {
-            as_call(&reference.elem, krate)?;
+            if as_call(&reference.elem, krate)? == CallParam::Generic {
+                return Some(CallParam::Generic);
+            }
             let named = reference.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident != "_");
             let twice = matches!(peel(&reference.elem), Type::Reference(_));
             let shared = !named && !twice && reference.mutability.is_none();
@@ -59,10 +63,10 @@ pub(crate) fn as_call(ty: &Type, krate: &Path) -> Option<CallParam> {
         }
         Type::Path(TypePath { qself: None, path, .. }) => {
             let mut segments = path.segments.iter().rev();
-            let last = segments.next().filter(|last| last.ident == "Call" && last.arguments.is_none());
+            let last = segments.next().filter(|last| last.ident == "Call")?;
             let runtime = krate.segments.last().map(|last| &last.ident);
             let ours = segments.next().is_none_or(|before| before.ident == "sockets" || Some(&before.ident) == runtime);
-            last.filter(|_| ours).map(|_| CallParam::Other)
+            ours.then_some(if last.arguments.is_none() { CallParam::Other } else { CallParam::Generic })
         }
         _ => None,
     }

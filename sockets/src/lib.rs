@@ -137,7 +137,7 @@ mod type_checks;
 pub mod __private {
     pub use crate::{
         method::{Kind, Method},
-        session::{Completed, HandlerSlot, Responder, Service},
+        session::{Completed, HandlerSlot, Responder},
         stub::Stub,
         type_checks::{Outgoing, Owned, Probe, Unencodable, Unsendable},
     };
@@ -174,7 +174,7 @@ pub use self::{
         Accepting, Audience, BuilderState, Excluded, HookOutcome, JoinError, Member, NoIdentityYet, Replies, Server,
         ServerBuilder, Shutdown, Socket, Unset,
     },
-    session::{Call, Peer, Stats},
+    session::{Call, Peer, Service, Stats},
     session_hooks::SessionInfo,
     target::{IntoTarget, Target},
     transport::{BoxError, ConnectInfo, PeerCredentials},

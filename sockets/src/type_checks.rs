@@ -10,6 +10,11 @@
 //!
 //! The parameter `U` of these methods is the probed type again. A bound on `U` does not affect the
 //! choice of the method.
+//!
+//! Traits of the user are in the scope of the generated code, and may have a method for every type.
+//! Therefore the names of the methods of the traits begin with `sockets_`. All other methods that
+//! generated code calls with `.` are inherent and take the receiver itself, so that they precede
+//! the methods of traits.
 
 use std::marker::PhantomData;
 
@@ -20,11 +25,11 @@ use serde::{Deserialize, Serialize, Serializer, ser::Error};
 /// error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a group's method",
-    label = "not `Serialize` and `Deserialize`",
-    note = "take a type with `#[derive(serde::Serialize, serde::Deserialize)]`, by value or by `&`",
+    label = "not `serde::Serialize` and `serde::Deserialize`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of your own, and take it by value or by `&`",
     note = "inside another type, take only `&str`, `&[u8]` and `&Path` by reference, and other types by value"
 )]
-pub trait Argument {
+pub trait SerializeAndDeserialize {
     /// The result of the check.
     type Form;
 
@@ -36,10 +41,11 @@ pub trait Argument {
 /// requires the trait only of types that cannot be sent, and then reports the error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a reply of a group's method",
-    label = "not `Serialize` and `DeserializeOwned`",
-    note = "return `String`, `Vec<T>` or a type of your own with `#[derive(serde::Serialize, serde::Deserialize)]`"
+    label = "not `serde::Serialize` and `serde::de::DeserializeOwned`",
+    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to a type of your own",
+    note = "instead of a reference, return `String` or `Vec<T>`"
 )]
-pub trait Reply {
+pub trait SerializeAndDeserializeOwned {
     /// The result of the check.
     type Form;
 
@@ -55,13 +61,13 @@ impl<D> Decoded<D> {
     const NEW: Self = Self(PhantomData);
 
     /// Names the type `D`. This method is never called.
-    pub fn name(&self) -> D {
+    pub fn name(self) -> D {
         unreachable!("only names a type")
     }
 
     /// Returns a value that depends on the check.
     #[inline]
-    pub fn returns<V>(&self, value: V) -> V {
+    pub fn returns<V>(self, value: V) -> V {
         value
     }
 }
@@ -77,7 +83,7 @@ impl<T: ?Sized> Probe<'_, T> {
 impl<'de, T: Serialize + Deserialize<'de>> Probe<'de, T> {
     /// Checks an argument `T`, which may borrow from the received bytes.
     #[inline]
-    pub fn by_value<U: ?Sized>(self) -> Decoded<T> {
+    pub fn sockets_value<U: ?Sized>(self) -> Decoded<T> {
         Decoded::NEW
     }
 }
@@ -88,14 +94,14 @@ where
 {
     /// Checks an argument `&T` that borrows from the received bytes, such as `&str`.
     #[inline]
-    pub fn by_reference<U: ?Sized>(self) -> Decoded<&'de T> {
+    pub fn sockets_reference<U: ?Sized>(self) -> Decoded<&'de T> {
         Decoded::NEW
     }
 }
 
 impl<T: ?Sized> Probe<'_, &T> {
     /// Checks a reply that is an alias of a reference.
-    pub fn reply<U: Reply + ?Sized>(self) -> U::Form {
+    pub fn sockets_reply<U: SerializeAndDeserializeOwned + ?Sized>(self) -> U::Form {
         U::form()
     }
 }
@@ -107,13 +113,13 @@ pub trait Owned: Sized {
 
     /// Checks an argument `&T` that is borrowed from an owned value.
     #[inline]
-    fn by_reference<U: ?Sized>(self) -> Decoded<Self::Owned> {
+    fn sockets_reference<U: ?Sized>(self) -> Decoded<Self::Owned> {
         Decoded::NEW
     }
 
     /// Checks a reply.
     #[inline]
-    fn reply<U: ?Sized>(self) -> Decoded<Self::Owned> {
+    fn sockets_reply<U: ?Sized>(self) -> Decoded<Self::Owned> {
         Decoded::NEW
     }
 }
@@ -131,17 +137,17 @@ impl<'de, T: Serialize + Deserialize<'de>> Owned for Probe<'de, [T]> {
 /// receiver is `&self`.
 pub trait Unsendable {
     /// Checks an argument `T`.
-    fn by_value<U: Argument + ?Sized>(&self) -> U::Form {
+    fn sockets_value<U: SerializeAndDeserialize + ?Sized>(&self) -> U::Form {
         U::form()
     }
 
     /// Checks an argument `&T`.
-    fn by_reference<U: Argument + ?Sized>(&self) -> U::Form {
+    fn sockets_reference<U: SerializeAndDeserialize + ?Sized>(&self) -> U::Form {
         U::form()
     }
 
     /// Checks a reply.
-    fn reply<U: Reply + ?Sized>(&self) -> U::Form {
+    fn sockets_reply<U: SerializeAndDeserializeOwned + ?Sized>(&self) -> U::Form {
         U::form()
     }
 }
@@ -154,7 +160,7 @@ pub struct Outgoing<T>(pub T);
 impl<T: Serialize> Outgoing<T> {
     /// Returns the value.
     #[inline]
-    pub fn value(self) -> T {
+    pub fn sockets_value(self) -> T {
         self.0
     }
 }
@@ -162,7 +168,7 @@ impl<T: Serialize> Outgoing<T> {
 /// A substitute for a value that cannot be encoded. A [`Probe`] has already reported its type.
 pub trait Unencodable: Sized {
     /// Returns a value that fails to encode.
-    fn value(self) -> Never {
+    fn sockets_value(self) -> Never {
         Never
     }
 }

@@ -34,7 +34,7 @@ enum Target {
 pub(crate) fn basics(group: &Group) -> TokenStream {
     let Group { krate, client, deprecated, .. } = group;
     let vis = group.vis();
-    let name = client.to_string();
+    let debug = format!("{client} {{ .. }}");
     quote! {
         impl<T> #client<T> {
             /// Returns a stub for a client, a socket, a peer, a member or an audience.
@@ -54,7 +54,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
         #[automatically_derived]
         impl<T> ::core::fmt::Debug for #client<T> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(#name).finish_non_exhaustive()
+                f.write_str(#debug)
             }
         }
     }
@@ -124,9 +124,9 @@ fn stub(group: &Group, index: usize, target: Target, identity: &Ident, body: Bod
         Body::Call => {
             let function = Ident::new(function, at);
             let await_call = is_async.then(|| quote_spanned!(at=> .await));
-            let call = quote_spanned!(at=> self.stub.#function(#constant, &__sockets::Outgoing((#(#names,)*)).value()));
+            let call = quote_spanned!(at=> (&self.stub).#function(#constant, &__sockets::Outgoing((#(#names,)*)).sockets_value()));
             let call = replies.iter().rev().fold(call, |call, ty| {
-                let check = type_check(ty, "reply");
+                let check = type_check(ty, "sockets_reply");
                 quote_spanned!(generated(ty.span())=> #check.returns(#call))
             });
             quote_spanned!(at=> #call #await_call)

@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn basics(group: &Group) -> TokenStream {
     let Group { server, deprecated, .. } = group;
     let vis = group.vis();
-    let name = server.to_string();
+    let debug = format!("{server} {{ .. }}");
     quote! {
         impl<H> #server<H> {
             /// Serves the group with this handler.
@@ -43,7 +43,7 @@ pub(crate) fn basics(group: &Group) -> TokenStream {
         #[automatically_derived]
         impl<H> ::core::fmt::Debug for #server<H> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(#name).finish_non_exhaustive()
+                f.write_str(#debug)
             }
         }
     }
@@ -57,7 +57,7 @@ pub(crate) fn service(group: &Group) -> TokenStream {
     let arms = methods.iter().map(|method| arm(contract, &handler, method));
     quote! {
         #[automatically_derived]
-        impl<#handler: #contract> #krate::__private::Service for #server<#handler> {
+        impl<#handler: #contract> #krate::Service for #server<#handler> {
             fn path(&self) -> &'static str {
                 #path
             }
@@ -87,24 +87,24 @@ fn arm(contract: &Ident, handler: &Ident, method: &Method) -> TokenStream {
     // this code.
     let names: Vec<_> = (0..args.len()).map(|i| format_ident!("arg{i}")).collect();
     let checks = args.iter().map(|arg| match &arg.pass {
-        ArgumentPassing::Reference(target) => type_check(target, "by_reference"),
-        ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => type_check(&arg.ty, "by_value"),
+        ArgumentPassing::Reference(target) => type_check(target, "sockets_reference"),
+        ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => type_check(&arg.ty, "sockets_value"),
     });
     let passed = names.iter().zip(args).map(|(name, arg)| match &arg.pass {
         ArgumentPassing::Reference(_) => quote!(&#name),
         ArgumentPassing::ByValue | ArgumentPassing::Refused(_) => quote!(#name),
     });
-    let call = method.call.then(|| quote!(call.call(),));
+    let call = method.call.then(|| quote!((&call).call(),));
     // If a type cannot be decoded, encoded or shared, rustc reports the error at the method.
     let at = generated(ident.span());
     let run = quote_spanned!(at=> <#handler as #contract>::#ident(&handler, #call #(#passed),*).await);
     let complete = match kind {
         Kind::Request { .. } => {
-            quote_spanned!(at=> let reply = #run; call.reply(__sockets::Outgoing(reply).value()).await)
+            quote_spanned!(at=> let reply = #run; (&call).reply(__sockets::Outgoing(reply).sockets_value()).await)
         }
-        Kind::Emit { .. } => quote_spanned!(at=> #run; call.done()),
+        Kind::Emit { .. } => quote_spanned!(at=> #run; (&call).done()),
     };
-    let decode = quote_spanned!(at=> let (#(#names,)*) = call.decode_as(|| (#(#checks.name(),)*))?;);
+    let decode = quote_spanned!(at=> let (#(#names,)*) = (&call).decode_as(|| (#(#checks.name(),)*))?;);
     let arm = quote_spanned!(at=> #key => slot.put(async move { #decode #complete }),);
     quote!(#(#cfg)* #arm)
 }

@@ -13,15 +13,24 @@ use sockets_proto::{
     name::{full_name, key},
 };
 
-/// A served group. The macro implements it for `XServer<H>`.
+/// A group with its handler, such as `PurchasesServer<H>`. The attribute [`group`](crate::group)
+/// generates this type for each trait, and only the attribute implements `Service`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a group that can be served",
+    label = "wrap the handler in the server type of its trait: `XServer::new(handler)` for a trait `X`",
+    note = "`#[sockets::group]` on a trait `X` generates the type `XServer` next to the trait"
+)]
 pub trait Service: Send + Sync + 'static {
     /// Returns the path of the group.
+    #[doc(hidden)]
     fn path(&self) -> &'static str;
 
     /// Returns the methods of the group.
+    #[doc(hidden)]
     fn methods(&self) -> &'static [Method];
 
     /// Puts the future of the handler of this method into `slot`, without polling it.
+    #[doc(hidden)]
     fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot);
 }
 

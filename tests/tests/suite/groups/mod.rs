@@ -9,5 +9,6 @@ mod member_names;
 mod names;
 mod registration;
 mod targets;
+mod traits_in_scope;
 mod type_names;
 mod types;

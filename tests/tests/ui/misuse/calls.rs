@@ -10,9 +10,13 @@ trait Calls {
     async fn lifetime(&self, call: &'static sockets::Call) -> u32;
     async fn borrowed_twice(&self, call: &&Call) -> u32;
     async fn two(&self, call: &Call, again: &sockets::Call) -> u32;
+    async fn generic(&self, call: &Call<User>, item: &str) -> u32;
+    async fn generic_value(&self, call: sockets::Call<User>) -> u32;
     #[emit]
     async fn third(&self, item: &str, count: u32, call: Call);
 }
+
+struct User;
 
 struct Me;
 
@@ -36,6 +40,12 @@ impl Calls for Me {
     async fn two(&self, _: &Call, _: &sockets::Call) -> u32 {
         1
     }
+    async fn generic(&self, _: &Call, _: &str) -> u32 {
+        1
+    }
+    async fn generic_value(&self, _: Call) -> u32 {
+        1
+    }
     async fn third(&self, _: &str, _: u32, _: Call) {}
 }
 
@@ -43,7 +53,7 @@ async fn program(socket: &sockets::Socket) -> Result<u32, sockets::CallError> {
     socket.serve(CallsServer::new(Me));
     let stub = CallsClient::new(socket);
     CallsClient::new(&socket.server().all()).third("a", 1).await?;
-    Ok(stub.second("a").await? + stub.by_value().await? + stub.mutable().await? + stub.two().await?)
+    Ok(stub.second("a").await? + stub.by_value().await? + stub.mutable().await? + stub.two().await? + stub.generic("a").await?)
 }
 
 fn main() {}
