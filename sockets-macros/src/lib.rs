@@ -124,6 +124,8 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///   have executed a call already. Such a call usually fails as `Disconnected`. If the method is
 ///   idempotent, the client instead repeats the call in the next session, within the call's
 ///   deadline.
+/// - `#[request(detached)]` and `#[emit(detached)]` let the handler run to completion. See
+///   [below](#detached-handlers).
 /// - `#[emit(volatile)]` states that the message is of no use later. The message is sent
 ///   immediately or dropped. It is dropped if the queue has no capacity for it, if the connection
 ///   is broken, or if the connection breaks during the transfer. The counter `dropped_emits` counts
@@ -178,6 +180,30 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 ///     async fn log(&self, line: &str);
 /// }
 /// ```
+///
+/// # Detached handlers
+///
+/// With `#[request(detached)]` or `#[emit(detached)]`, a handler runs to completion, for example
+/// because it takes a payment. It is not stopped by its deadline, by the caller that cancels the
+/// call, or by the end of the session. The call itself ends as usual: its caller receives
+/// `CallError::Timeout` at the deadline, although the handler continues.
+///
+/// ```
+/// #[sockets::group("Payments")]
+/// pub trait Payments {
+///     #[request(detached, timeout = "5s")]
+///     async fn pay(&self, order: u64) -> bool;
+/// }
+/// ```
+///
+/// - A server waits for these handlers when it shuts down. It stops them at the end of the grace,
+///   or immediately when the last handle of the server is dropped. A client does not stop them.
+/// - `Limits::max_detached_handlers` is the maximum number of suspended handlers of a peer. Beyond
+///   that, a request fails as `CallError::Overloaded`, and an emit is dropped.
+/// - A handler keeps its part of the caller's window until it has completed. Many detached handlers
+///   therefore delay other calls of the same caller.
+/// - `detached` cannot be combined with `idempotent`, since a repeated call could run beside the
+///   handler of the first.
 ///
 /// # Only the latest emit
 ///

@@ -15,7 +15,7 @@ use crate::{
     attr::GroupArgs,
     errors::Errors,
     name::rules::method_key,
-    options::{self, Options, Overflow},
+    options::{self, Execution, Options, Overflow},
     signature,
     types::{self, ArgumentPassing, CallParam, Reply},
 };
@@ -55,6 +55,7 @@ pub(crate) struct Method {
     /// `true` if the method is declared as an emit.
     pub(crate) emit: bool,
     pub(crate) kind: Kind,
+    pub(crate) execution: Execution,
     /// `true` if the handler takes a parameter of type `Call`.
     pub(crate) call: bool,
     /// The arguments that the caller sends to the peer.
@@ -67,7 +68,7 @@ pub(crate) struct Method {
 }
 
 pub(crate) enum Kind {
-    Request { timeout: Option<Duration>, idempotent: bool, reply: Reply },
+    Request { timeout: Option<Duration>, reply: Reply },
     Emit { overflow: Overflow, latest: Option<Vec<Ident>> },
 }
 
@@ -144,6 +145,7 @@ impl Method {
             emit: options.emit,
             types: signature::text(&args, &kind),
             kind,
+            execution: options.execution,
             call: first.and_then(|first| types::as_call(&first.ty, krate)) == Some(CallParam::Shared),
             args,
             generics: needed(outer, &item.sig),
@@ -168,7 +170,7 @@ impl Kind {
         if (options.emit || options.unknown) && is_unit {
             return Self::Emit { overflow: options.overflow, latest: options.latest.clone() };
         }
-        Self::Request { timeout: options.timeout, idempotent: options.idempotent, reply: types::reply(output) }
+        Self::Request { timeout: options.timeout, reply: types::reply(output) }
     }
 }
 

@@ -63,6 +63,17 @@ impl Overflow {
     }
 }
 
+/// A property of the executions of a method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Execution {
+    #[default]
+    Stoppable,
+    /// A repetition has the same effect as a single execution.
+    Idempotent,
+    /// The handler runs to completion, whatever happens to the call.
+    Detached,
+}
+
 /// The options of a method, from `#[emit]` and `#[request(..)]`.
 #[derive(Default)]
 pub(crate) struct Options {
@@ -72,7 +83,7 @@ pub(crate) struct Options {
     /// `latest`.
     pub(crate) latest: Option<Vec<Ident>>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) idempotent: bool,
+    pub(crate) execution: Execution,
     /// `true` if the method had an unknown attribute. The macro has already reported that
     /// attribute.
     pub(crate) unknown: bool,
@@ -144,7 +155,7 @@ impl Options {
 
     fn emit(&mut self, attr: &Attribute, errors: &mut Errors) {
         self.emit = true;
-        let (mut overflow, mut volatile, mut latest, mut key) = (false, false, false, None);
+        let (mut overflow, mut volatile, mut latest, mut detached, mut key) = (false, false, false, false, None);
         for arg in arguments(attr, errors) {
             match &arg {
                 Arg::Named(name, value) if name == "overflow" => {
@@ -177,16 +188,23 @@ impl Options {
                         errors.on(word, LATEST_IS_REPLACED);
                     }
                 }
+                Arg::Plain(word) if is(word, "detached") => {
+                    flag(word, "detached", &mut detached, errors);
+                    self.execution = Execution::Detached;
+                }
                 Arg::Plain(word) if is(word, "idempotent") => {
                     errors
                         .on(word, "`idempotent` is for requests, since an emit is never repeated; remove `idempotent`");
                 }
-                Arg::Named(name, _) if name == "volatile" || name == "latest" => {
+                Arg::Named(name, _) if ["detached", "latest", "volatile"].iter().any(|flag| name == flag) => {
                     errors.on(name, format!("write `{name}` without a value"));
                 }
                 _ => errors.at(
                     arg.span(),
-                    format!("{}; expected `latest`, `overflow = \"drop_oldest\"` or `volatile`", arg.describe()),
+                    format!(
+                        "{}; expected `detached`, `latest`, `overflow = \"drop_oldest\"` or `volatile`",
+                        arg.describe()
+                    ),
                 ),
             }
         }
@@ -200,7 +218,7 @@ impl Options {
     }
 
     fn request(&mut self, attr: &Attribute, errors: &mut Errors) {
-        let mut seen = false;
+        let (mut seen, mut idempotent, mut detached) = (false, false, false);
         for arg in arguments(attr, errors) {
             match &arg {
                 Arg::Named(name, value) if name == "timeout" => {
@@ -211,7 +229,20 @@ impl Options {
                 Arg::Named(name, _) if name == "overflow" => {
                     errors.on(name, "`overflow` is for emits; a request fails if the queue is full; remove `overflow`");
                 }
-                Arg::Plain(word) if is(word, "idempotent") => flag(word, "idempotent", &mut self.idempotent, errors),
+                Arg::Plain(word) if is(word, "idempotent") => {
+                    flag(word, "idempotent", &mut idempotent, errors);
+                    self.execution = Execution::Idempotent;
+                    if detached {
+                        errors.on(word, DETACHED_IS_NOT_REPEATED);
+                    }
+                }
+                Arg::Plain(word) if is(word, "detached") => {
+                    flag(word, "detached", &mut detached, errors);
+                    self.execution = Execution::Detached;
+                    if idempotent {
+                        errors.on(word, DETACHED_IS_NOT_REPEATED);
+                    }
+                }
                 Arg::Plain(word) if is(word, "volatile") => {
                     errors.on(word, "`volatile` is for emits; a request completes or fails; remove `volatile`");
                 }
@@ -221,11 +252,14 @@ impl Options {
                 Arg::Plain(word) if is(word, "latest") => {
                     errors.on(word, "`latest` is for emits; a newer request replaces no other; remove `latest`");
                 }
-                Arg::Named(name, _) if name == "idempotent" => {
-                    errors.on(name, "write `idempotent` without a value");
+                Arg::Named(name, _) if name == "idempotent" || name == "detached" => {
+                    errors.on(name, format!("write `{name}` without a value"));
                 }
                 _ => {
-                    errors.at(arg.span(), format!("{}; expected `timeout = \"2s\"` or `idempotent`", arg.describe()));
+                    errors.at(
+                        arg.span(),
+                        format!("{}; expected `timeout = \"2s\"`, `idempotent` or `detached`", arg.describe()),
+                    );
                 }
             }
         }
@@ -233,6 +267,8 @@ impl Options {
 }
 
 const VOLATILE_IS_DROPPED: &str = "a volatile emit is dropped if the queue is full; remove `overflow` or `volatile`";
+const DETACHED_IS_NOT_REPEATED: &str =
+    "an earlier call of a `detached` method may still run, so none is repeated; remove `idempotent` or `detached`";
 const LATEST_IS_REPLACED: &str = "only the latest emit waits, so it has no policy; remove `overflow` or `latest`";
 
 /// Reads the names of the arguments in a key.

@@ -29,6 +29,7 @@ pub struct Limits {
     pub(crate) login_bytes: u32,
     pub(crate) connected: Duration,
     pub(crate) call_timeout: Duration,
+    pub(crate) max_detached_handlers: u32,
     pub(crate) shutdown_grace: Duration,
     pub(crate) stall: Duration,
     pub(crate) heartbeat: Duration,
@@ -187,6 +188,22 @@ impl Limits {
     #[track_caller]
     pub fn call_timeout(self, value: Duration) -> Self {
         Self { call_timeout: at_least("call_timeout", value, Duration::from_millis(1)), ..self }
+    }
+
+    /// Sets the maximum number of suspended handlers that a peer may have in methods with
+    /// [`detached`](macro@crate::group#detached-handlers). Default: 64.
+    ///
+    /// If a peer calls another such method, its request fails as
+    /// [`CallError::Overloaded`](crate::CallError::Overloaded), and its emit is dropped. The same
+    /// happens if all sessions of a server, including those that have ended, have as many such
+    /// handlers as the server may have [`connections`](Self::connections).
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the number is less than 1.
+    #[track_caller]
+    pub fn max_detached_handlers(self, value: u32) -> Self {
+        Self { max_detached_handlers: at_least("max_detached_handlers", value, 1), ..self }
     }
 
     /// Sets the maximum time for which [`Server::shutdown`](crate::Server::shutdown) waits for
@@ -404,6 +421,7 @@ impl Default for Limits {
             login_bytes: 64 << 10,
             connected: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
+            max_detached_handlers: 64,
             shutdown_grace: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             heartbeat: Duration::from_secs(20),

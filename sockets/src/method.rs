@@ -39,6 +39,8 @@ pub struct Method {
     /// `true` if a client may repeat a call after a connection loss, even if the peer may have
     /// executed the call.
     pub idempotent: bool,
+    /// `true` if handlers of the method run to completion, whatever happens to the call.
+    pub detached: bool,
     /// The overflow policy of an emit to an audience. It applies to members with a full queue.
     pub overflow: Overflow,
     /// The arguments by which newer emits replace older ones that wait, in ascending order. It is

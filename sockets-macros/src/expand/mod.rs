@@ -10,7 +10,7 @@ use syn::{Attribute, Ident, ItemTrait, Meta, TraitItem, Type, ext::IdentExt, spa
 
 use crate::{
     model::{Group, Kind, Method, contains_ident, generated, typed},
-    options::Overflow,
+    options::{Execution, Overflow},
     signature,
 };
 
@@ -106,9 +106,8 @@ fn methods(group: &Group) -> TokenStream {
     let consts = (0..methods.len()).map(constant);
     let listed = consts.clone();
     let cfgs: Vec<_> = methods.iter().map(|method| &method.cfg).collect();
-    let data = methods.iter().map(|Method { name, key, kind, types, args, .. }| {
+    let data = methods.iter().map(|Method { name, key, kind, execution, types, args, .. }| {
         let arguments = args.iter().map(|arg| arg.ident.unraw().to_string());
-        let declared = kind;
         let (key, signature) = (literal(*key), literal(signature::hash(types)));
         let (kind, timeout, overflow, latest) = match kind {
             Kind::Emit { overflow, latest } => (quote!(Emit), None, *overflow, latest.as_ref()),
@@ -120,7 +119,7 @@ fn methods(group: &Group) -> TokenStream {
         } else {
             quote!(::core::option::Option::None)
         };
-        let idempotent = matches!(declared, Kind::Request { idempotent: true, .. });
+        let (idempotent, detached) = (*execution == Execution::Idempotent, *execution == Execution::Detached);
         let overflow = format_ident!("{}", overflow.0);
         let timeout = if let Some(timeout) = timeout {
             let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
@@ -135,6 +134,7 @@ fn methods(group: &Group) -> TokenStream {
             kind: #krate::__private::Kind::#kind,
             timeout: #timeout,
             idempotent: #idempotent,
+            detached: #detached,
             overflow: #krate::__private::Overflow::#overflow,
             latest: #latest,
             arguments: &[#(#arguments),*],

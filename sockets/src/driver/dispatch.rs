@@ -16,7 +16,8 @@ use crate::{
     clock,
     method::Kind,
     session::{
-        Call, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Session, SharedPermit, Subscriber, SuspendedHandler,
+        Call, DetachedPermit, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Service, Session, SharedPermit,
+        Subscriber, SuspendedHandler,
     },
     transport::Batch,
 };
@@ -319,6 +320,9 @@ fn run(
     handler: HandlerId,
     slot: &mut HandlerSlot,
 ) -> bool {
+    if let Subscriber::Group { service, detached: true, .. } = subscriber {
+        return run_detached(session, service, key, responder, handler, slot);
+    }
     let deadline = responder.call().deadline();
     assert_unlocked();
     match subscriber {
@@ -332,5 +336,29 @@ fn run(
     // spawned task immediately, and the drop locks the session to answer the call.
     session.suspend(handler, handle);
     tokio::spawn(timeout_at(deadline.into(), task));
+    true
+}
+
+/// Starts a handler of a method with `detached` and polls it once. If the handler suspends, the
+/// function spawns a task for it and returns `true`. The handler then runs to completion.
+#[cold]
+fn run_detached(
+    session: &Arc<Session>,
+    service: &Arc<dyn Service>,
+    key: u64,
+    responder: Responder,
+    handler: HandlerId,
+    slot: &mut HandlerSlot,
+) -> bool {
+    let Some(permit) = DetachedPermit::acquire(session) else {
+        let (peer, method) = (session.label(), session.describe(key).name());
+        event!(warn, method, %peer, "refused a call: the peer or the server has the maximum number of detached handlers");
+        responder.fail(FailureCode::Overloaded, "");
+        return false;
+    };
+    assert_unlocked();
+    service.start(key, responder, slot);
+    let Some(future) = slot.poll_once(session) else { return false };
+    permit.spawn(SuspendedHandler::new(Arc::clone(session), key, handler, future).detached().run());
     true
 }

@@ -369,6 +369,7 @@ fn start<I: Identity>(
     }
     let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
     session.subscribe(server.fanout.log(number), number);
+    session.set_detached_handlers(Arc::clone(&server.detached_handlers));
     session.set_owner::<I>(socket.downgrade());
     let inserted = server.registry.write().insert(socket.clone());
     if let Err(reason) = inserted {

@@ -339,6 +339,7 @@ impl<S: BuilderState> ServerBuilder<S> {
             fanout: Fanout::new(limits.outgoing_queue as usize),
             limiter: ConnectionLimiter::new(&limits),
             detached: DetachedSessions::new(&limits),
+            detached_handlers: Arc::default(),
             limits,
             options: self.options,
             interceptor,

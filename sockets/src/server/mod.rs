@@ -27,7 +27,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{
+    future::{BoxFuture, join_all},
+    join,
+};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replies::{decode_fallible, decode_plain};
@@ -60,7 +63,7 @@ use crate::{
     identity::{Identity, IntoKey},
     limits::Limits,
     refusal::Refusal,
-    session::{Interceptor, Routes, Session},
+    session::{DetachedHandlers, Interceptor, Routes, Session},
     transport::{Acceptor, ServerOptions},
 };
 use sockets_proto::Announcement;
@@ -83,6 +86,7 @@ struct Inner<I> {
     fanout: Fanout<Session>,
     limiter: Arc<ConnectionLimiter>,
     detached: Arc<DetachedSessions>,
+    detached_handlers: Arc<DetachedHandlers>,
     limits: Arc<Limits>,
     options: ServerOptions,
     /// The layers around calls and emits.
@@ -139,6 +143,7 @@ impl<I> Drop for ShutdownOnDrop<I> {
         for (session, delay) in self.0.close(&shutdown) {
             session.shut_down(shutdown.reason(), delay);
         }
+        self.0.detached_handlers.stop();
     }
 }
 
@@ -322,8 +327,10 @@ impl<I: Identity> Server<I> {
         let grace = shutdown.grace_or(self.inner.limits.shutdown_grace);
         let sessions = self.inner.close(&shutdown);
         let is_own = sessions.iter().any(|(session, _)| session.runs_here());
-        let drains = sessions.into_iter().map(|(session, delay)| session.drain(grace, shutdown.reason(), delay));
-        let drained = futures_util::future::join_all(drains);
+        let drained =
+            join_all(sessions.into_iter().map(|(session, delay)| session.drain(grace, shutdown.reason(), delay)));
+        let handlers = Arc::clone(&self.inner.detached_handlers);
+        let drained = async move { join!(drained, handlers.finish(grace)) };
         if is_own {
             // A handler of this server calls `shutdown`, and the wait would include this handler.
             tokio::spawn(drained);

@@ -9,6 +9,7 @@ mod call;
 mod call_future;
 mod describe;
 mod detached_bytes;
+mod detached_handlers;
 mod handler_slot;
 mod inbound;
 mod interceptor;
@@ -42,7 +43,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
     time::Instant,
@@ -63,6 +64,7 @@ pub use self::{
 pub(crate) use self::{
     describe::{Described, cannot_decode, cannot_encode},
     detached_bytes::{DetachedBytes, DetachedShare},
+    detached_handlers::{DetachedHandlers, DetachedPermit},
     inbound::Received,
     interceptor::Interceptor,
     multi_call::{MultiCall, MultiCallSlot},
@@ -137,6 +139,10 @@ pub(crate) struct Session {
     /// The session has ended, and its connection is closed.
     is_released: AtomicBool,
     reason: OnceLock<DisconnectReason>,
+    /// The detached handlers of the server. A client has `None`.
+    detached_handlers: OnceLock<Arc<DetachedHandlers>>,
+    /// The number of detached handlers of this session.
+    detached_count: AtomicU32,
     /// The subscribers that are removed when the client starts its next session.
     temporary: Mutex<Vec<Registration>>,
 
@@ -219,6 +225,8 @@ impl Session {
             peer_drained: AtomicBool::new(false),
             is_released: AtomicBool::new(false),
             reason: OnceLock::new(),
+            detached_handlers: OnceLock::new(),
+            detached_count: AtomicU32::new(0),
             temporary: Mutex::default(),
 
             owner: OnceLock::new(),
@@ -255,6 +263,12 @@ impl Session {
     /// Returns the role of the local endpoint.
     pub(crate) fn side(&self) -> Role {
         self.state.label.own_role()
+    }
+
+    /// Adds the detached handlers of this session to those of the server.
+    pub(crate) fn set_detached_handlers(&self, handlers: Arc<DetachedHandlers>) {
+        // A session belongs to a single server.
+        let _ = self.detached_handlers.set(handlers);
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -43,7 +43,7 @@ pub(crate) trait ListenerService: Send + Sync {
 /// A handler or listener of a name.
 #[derive(Clone)]
 pub(crate) enum Subscriber {
-    Group { service: Arc<dyn Service>, kind: Kind, signature: u64 },
+    Group { service: Arc<dyn Service>, kind: Kind, detached: bool, signature: u64 },
     Listener { id: u64, listen: Arc<dyn ListenerService> },
 }
 
@@ -135,8 +135,8 @@ impl Routes {
             None => service,
         };
         for method in service.methods() {
-            let &Method { key, path, name, kind, signature, .. } = method;
-            let subscriber = Subscriber::Group { service: Arc::clone(&service), kind, signature };
+            let &Method { key, path, name, kind, detached, signature, .. } = method;
+            let subscriber = Subscriber::Group { service: Arc::clone(&service), kind, detached, signature };
             let route = self.route(key, path, name);
             route.method = Some(method);
             route.subscribers.push(subscriber);
@@ -358,6 +358,7 @@ mod tests {
             kind: Kind::Request,
             timeout: None,
             idempotent: false,
+            detached: false,
             overflow: Overflow::Disconnect,
             latest: None,
             arguments: &[],

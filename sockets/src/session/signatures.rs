@@ -197,6 +197,7 @@ mod tests {
             kind: Kind::Request,
             timeout: None,
             idempotent: false,
+            detached: false,
             overflow: Overflow::Disconnect,
             latest: None,
             arguments: &[],

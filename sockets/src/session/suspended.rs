@@ -30,11 +30,18 @@ pub(crate) struct SuspendedHandler {
     /// The key of the method.
     key: u64,
     id: HandlerId,
+    /// `true` if nothing but the end of the server stops the handler.
+    is_detached: bool,
 }
 
 impl SuspendedHandler {
     pub(crate) fn new(session: Arc<Session>, key: u64, id: HandlerId, future: HandlerFuture) -> Self {
-        Self { future, session, key, id }
+        Self { future, session, key, id, is_detached: false }
+    }
+
+    /// Makes this the handler of a method with `detached`, which is never held.
+    pub(crate) fn detached(self) -> Self {
+        Self { is_detached: true, ..self }
     }
 
     /// Runs the handler to its end.
@@ -60,7 +67,7 @@ impl SuspendedHandler {
     /// Returns `true` if this handler must not be resumed now.
     fn is_held(&self) -> bool {
         let HandlerId::Request(call) = self.id else { return false };
-        if !self.session.reply_pressure.load(Ordering::Relaxed) {
+        if self.is_detached || !self.session.reply_pressure.load(Ordering::Relaxed) {
             return false;
         }
         let state = self.session.state.lock();

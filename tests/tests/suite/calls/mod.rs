@@ -4,6 +4,7 @@ mod answers;
 mod cancellation;
 mod context;
 mod deadlines;
+mod detached;
 mod errors;
 mod order;
 mod outcomes;
