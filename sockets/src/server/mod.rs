@@ -27,10 +27,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
-    future::{BoxFuture, join_all},
-    join,
-};
+use futures_util::future::{BoxFuture, join_all};
+use tokio::join;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replies::{decode_fallible, decode_plain};

@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{select, sync::watch, time::timeout};
 
 use super::Session;
 
@@ -16,31 +15,36 @@ use super::Session;
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The detached handlers of a server. They may outlive their sessions, but not a shutdown.
+///
+/// Each handler has a receiver, which receives `true` when the handlers are stopped.
 #[derive(Default)]
-pub(crate) struct DetachedHandlers {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
+pub(crate) struct DetachedHandlers(watch::Sender<bool>);
 
 impl DetachedHandlers {
+    fn len(&self) -> usize {
+        self.0.receiver_count()
+    }
+
     fn spawn(&self, handler: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        tokio::spawn(self.tasks.track_future(async move {
-            stop.run_until_cancelled_owned(handler).await;
-        }));
+        let mut stop = self.0.subscribe();
+        tokio::spawn(async move {
+            select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = handler => {}
+            }
+        });
     }
 
     /// Stops all handlers at their next suspension.
     pub(crate) fn stop(&self) {
-        self.stop.cancel();
+        self.0.send_replace(true);
     }
 
     /// Waits until all handlers have completed, and stops them after `grace`.
     pub(crate) async fn finish(&self, grace: Duration) {
-        self.tasks.close();
-        if timeout(grace, self.tasks.wait()).await.is_err() {
+        if timeout(grace, self.0.closed()).await.is_err() {
             self.stop();
-            let _ = timeout(STOP_TIMEOUT, self.tasks.wait()).await;
+            let _ = timeout(STOP_TIMEOUT, self.0.closed()).await;
         }
     }
 }
@@ -56,7 +60,7 @@ impl DetachedPermit {
     /// server, of which there are at most [`Limits::connections`](crate::Limits::connections),
     /// include those of sessions that have ended.
     pub(crate) fn acquire(session: &Arc<Session>) -> Option<Self> {
-        let all = session.detached_handlers.get().map_or(0, |handlers| handlers.tasks.len());
+        let all = session.detached_handlers.get().map_or(0, |handlers| handlers.len());
         if all >= session.limits.connections as usize {
             return None;
         }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::Either;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Registration, Session};
@@ -56,7 +57,7 @@ impl Peer {
     ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A> {
         let begin = || self.session.emit(callee, args);
         let emit = if self.prepares { run_hook(&self.session, begin) } else { begin() };
-        async move { if self.prepares { Box::pin(in_hook(&self.session, emit)).await } else { emit.await } }
+        if self.prepares { Either::Left(Box::pin(in_hook(&self.session, emit))) } else { Either::Right(emit) }
     }
 
     /// Records a new subscriber, if it belongs to the current session of a client.
