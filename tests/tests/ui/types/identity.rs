@@ -15,9 +15,9 @@ struct Uncloneable {
 }
 
 fn program() {
-    let _ = Server::builder().authenticate(|id: u64| async move { Ok::<_, Refusal>(Player { id }) });
-    let _ = Server::builder().authenticate(|_: Login| async move { Ok::<_, Refusal>(7_u64) });
-    let _ = Server::builder().authenticate(|id: u64| async move { id });
+    let _ = Server::builder().authenticate(|id: u64| async move { Ok::<_, Refusal>(Player { id }) }).build();
+    let _ = Server::builder().authenticate(|_: Login| async move { Ok::<_, Refusal>(7_u64) }).connected(|_| async {}).build();
+    let _ = Server::builder().authenticate(|id: u64| async move { id }).build();
 }
 
 fn main() {}
