@@ -50,7 +50,8 @@ impl Session {
             match begun? {
                 BegunEmit::Sent => Ok(()),
                 BegunEmit::Full(args, latest) => {
-                    self.emit_queued(callee.with_latest(latest.as_deref()), &Payload::of(&args)).await
+                    // Boxed, since the future of each emit is moved several times and should be small.
+                    Box::pin(self.emit_queued(callee.with_latest(latest.as_deref()), &Payload::of(&args))).await
                 }
                 #[cfg(feature = "middleware")]
                 BegunEmit::Intercepted(sending) => sending.await.map(drop),
