@@ -10,6 +10,7 @@ mod call_future;
 mod describe;
 mod detached_bytes;
 mod detached_handlers;
+mod emit_future;
 mod handler_slot;
 mod inbound;
 mod interceptor;
@@ -65,6 +66,7 @@ pub(crate) use self::{
     describe::{Described, cannot_decode, cannot_encode},
     detached_bytes::{DetachedBytes, DetachedShare},
     detached_handlers::{DetachedHandlers, DetachedPermit},
+    emit_future::EmitFuture,
     inbound::Received,
     interceptor::Interceptor,
     multi_call::{MultiCall, MultiCallSlot},

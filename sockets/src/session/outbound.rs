@@ -8,7 +8,7 @@ use {crate::method::Kind, futures_util::future::BoxFuture};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Session, State, StateGuard, pending_replies::PendingReply};
+use super::{EmitFuture, Session, State, StateGuard, pending_replies::PendingReply};
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{
@@ -40,22 +40,15 @@ impl Session {
     /// # Cancel safety
     ///
     /// If the future is dropped, the emit is either queued or not sent at all.
-    pub(crate) fn emit<'a, A: Serialize + ?Sized>(
-        self: &'a Arc<Self>,
-        callee: Callee<'a>,
-        args: &A,
-    ) -> impl Future<Output = Result<(), CallError>> + Send + use<'a, A> {
-        let begun = self.begin_emit(callee, args);
-        async move {
-            match begun? {
-                BegunEmit::Sent => Ok(()),
-                BegunEmit::Full(args, latest) => {
-                    // Boxed, since the future of each emit is moved several times and should be small.
-                    Box::pin(self.emit_queued(callee.with_latest(latest.as_deref()), &Payload::of(&args))).await
-                }
-                #[cfg(feature = "middleware")]
-                BegunEmit::Intercepted(sending) => sending.await.map(drop),
-            }
+    pub(crate) fn emit<'a, A: Serialize + ?Sized>(self: &'a Arc<Self>, callee: Callee<'a>, args: &A) -> EmitFuture<'a> {
+        match self.begin_emit(callee, args) {
+            Ok(BegunEmit::Sent) => EmitFuture::Ready(Some(Ok(()))),
+            Ok(BegunEmit::Full(args, latest)) => EmitFuture::Waiting(Box::pin(async move {
+                self.emit_queued(callee.with_latest(latest.as_deref()), &Payload::of(&args)).await
+            })),
+            #[cfg(feature = "middleware")]
+            Ok(BegunEmit::Intercepted(sending)) => EmitFuture::Layered(sending),
+            Err(error) => EmitFuture::Ready(Some(Err(error))),
         }
     }
 
