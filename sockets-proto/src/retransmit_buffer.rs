@@ -112,8 +112,8 @@ impl RetransmitBuffer {
         self.record_skippable(position..position + (PREFIX + length) as u64, None);
     }
 
-    /// Marks the frame at these positions as one that a retransmission skips, if there is a newer
-    /// frame with the same key or if there is no key.
+    /// Lets a retransmission skip the frame at these positions, if there is a newer frame with the
+    /// same key or if there is no key.
     pub(super) fn record_skippable(&mut self, at: Range<u64>, key: Option<LatestKey>) {
         self.skippable.push_back(SkippableRange { at, key, skipped: false });
     }

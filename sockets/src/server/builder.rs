@@ -270,8 +270,8 @@ impl<S: BuilderState> ServerBuilder<S> {
     /// Adds a layer around each call and emit that the server sends to a socket or to an audience,
     /// by stubs and by name.
     ///
-    /// An emit to an audience passes the layer once. A request to an audience does not pass the
-    /// layer. The layer added last is the outermost. See [`layer`](crate::layer).
+    /// An emit to an audience passes the layer once. A request to an audience passes the layer once
+    /// for each member. The layer added last is the outermost. See [`layer`](crate::layer).
     #[cfg(feature = "middleware")]
     pub fn layer_outgoing(mut self, layer: impl CallLayer) -> Self {
         self.layers.add_outgoing(layer);

@@ -63,7 +63,7 @@ async fn untrusted_certificate_fails_as_untrusted() {
     assert!(server.sockets().is_empty() && other.sockets().is_empty());
 }
 
-/// A user, who is identified by a certificate.
+/// A user that is identified by a certificate.
 #[derive(Clone, sockets::Identity)]
 struct User {
     #[identity(key)]
