@@ -26,7 +26,7 @@ use crate::{
     call_error::EncodeError,
     client::Client,
     client_state::ClientState,
-    connect_error::{ConnectError, RegistrationError},
+    connect_error::ConnectError,
     connector::Destination,
     driver::Driver,
     handshake::{self, PeerSettings, ResumeGrant, Resumption},
@@ -56,7 +56,7 @@ enum ConnectTarget {
 pub struct ClientBuilder {
     limits: Limits,
     options: ClientOptions,
-    services: Vec<Arc<dyn Service>>,
+    routes: Routes,
     login: Login,
     hooks: SessionHooks,
     reconnect: Reconnect,
@@ -75,7 +75,7 @@ impl ClientBuilder {
         Self {
             limits: Limits::default(),
             options: ClientOptions::default(),
-            services: Vec::new(),
+            routes: Routes::unlimited(),
             login: Arc::new(|| Box::pin(async { encode_credentials(&()) })),
             hooks: SessionHooks::default(),
             reconnect: Reconnect::default(),
@@ -141,9 +141,14 @@ impl ClientBuilder {
 
     /// Serves a group to the server.
     ///
-    /// If two served groups have the same path, `connect` returns an error.
+    /// # Panics
+    ///
+    /// The method panics if a group with the same path is served already. It also panics if the key
+    /// of a method (the hash of its path and name, see PROTOCOL.md, section 5) equals the key of
+    /// another method.
+    #[track_caller]
     pub fn serve(mut self, service: impl Service) -> Self {
-        self.services.push(Arc::new(service));
+        self.routes.serve_or_panic(service);
         self
     }
 
@@ -300,11 +305,11 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// The method panics outside of a tokio runtime, and if two served groups conflict.
+    /// The method panics outside of a tokio runtime.
     #[track_caller]
     pub fn connect_lazy(self, url: &str) -> Result<Client, AddressError> {
         let destination = Destination::Address(Address::parse(url)?);
-        Ok(self.start(destination).unwrap_or_else(|error| panic!("{error}")))
+        Ok(self.start(destination))
     }
 
     /// Connects over streams that `connector` opens. The client calls `connector` for each
@@ -403,7 +408,7 @@ impl ClientBuilder {
         if !self.reconnect.retries_first() {
             return Box::pin(self.connect_by(ConnectTarget::To(destination))).await;
         }
-        let client = self.start(destination)?;
+        let client = self.start(destination);
         let mut states = client.state_watch();
         tokio::select! {
             Ok(_) = states.wait_for(|state| matches!(state, ClientState::Connected { .. })) => {}
@@ -413,19 +418,17 @@ impl ClientBuilder {
     }
 
     /// Returns the routes of the groups that the client serves.
-    fn routes(&self) -> Result<Routes, RegistrationError> {
+    fn routes(&self) -> Routes {
         #[cfg(feature = "middleware")]
         let interceptor = self.layers.interceptor();
         #[cfg(not(feature = "middleware"))]
         let interceptor = None;
-        let mut routes = Routes::new(self.limits.names_per_peer as usize).with_interceptor(interceptor);
-        self.services.iter().try_for_each(|service| routes.serve(Arc::clone(service)))?;
-        Ok(routes)
+        self.routes.clone().with_max_names(self.limits.names_per_peer as usize).with_interceptor(interceptor)
     }
 
     /// Returns a client that connects in the background.
-    fn start(self, destination: Destination) -> Result<Client, RegistrationError> {
-        let routes = self.routes()?;
+    fn start(self, destination: Destination) -> Client {
+        let routes = self.routes();
         let Self { limits, options, login, mut hooks, reconnect, .. } = self;
         let limits = Arc::new(limits);
         // A connection that the other end has closed, and the settings that apply until the server
@@ -449,11 +452,11 @@ impl ClientBuilder {
         let driver = Driver::new(Arc::clone(&session), receiver, received).with_reattach(Arc::new(reconnector));
         let client = Client::new(&session, states);
         tokio::spawn(driver.run(|| {}));
-        Ok(client)
+        client
     }
 
     async fn connect_by(self, target: ConnectTarget) -> Result<Client, ConnectError> {
-        let routes = self.routes()?;
+        let routes = self.routes();
         let Self { limits, options, login, mut hooks, reconnect, .. } = self;
         let limits = Arc::new(limits);
         let announcement = routes.announcement();

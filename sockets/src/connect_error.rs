@@ -1,6 +1,6 @@
 //! The errors of connecting, listening and accepting.
 
-use std::{io, mem};
+use std::{io, mem, panic::Location};
 
 use crate::{address::AddressError, disconnect_reason::DisconnectReason, refusal::Refusal, transport::BoxError};
 
@@ -43,9 +43,6 @@ pub enum ConnectError {
     /// The session ended before the server's `connected` hook had completed.
     #[error("the session ended before it was ready: {0}")]
     Disconnected(#[source] DisconnectReason),
-    /// Two groups that the builder serves conflict, or the groups have too many names.
-    #[error("{0}")]
-    Registration(String),
 }
 
 impl ConnectError {
@@ -72,12 +69,6 @@ impl From<AddressError> for ConnectError {
     }
 }
 
-impl From<RegistrationError> for ConnectError {
-    fn from(error: RegistrationError) -> Self {
-        Self::Registration(error.to_string())
-    }
-}
-
 /// The error of a server that cannot listen on an address. For example,
 /// [`ServerBuilder::bind`](crate::ServerBuilder::bind) returns it.
 #[derive(Debug, thiserror::Error)]
@@ -95,9 +86,6 @@ pub enum BindError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Two groups that the builder serves conflict, or the groups have too many names.
-    #[error("{0}")]
-    Registration(String),
     /// The server has been shut down.
     #[error("the server has been shut down")]
     ShutDown,
@@ -106,12 +94,6 @@ pub enum BindError {
 impl From<AddressError> for BindError {
     fn from(error: AddressError) -> Self {
         Self::Address(error)
-    }
-}
-
-impl From<RegistrationError> for BindError {
-    fn from(error: RegistrationError) -> Self {
-        Self::Registration(error.to_string())
     }
 }
 
@@ -130,16 +112,22 @@ pub enum AcceptError {
     /// The server's authentication refused the client, or the server is full.
     #[error("the connection was refused: {0}")]
     Refused(#[source] Refusal),
-    /// Two groups that the builder serves conflict, or the groups have too many names.
-    #[error("{0}")]
-    Registration(String),
 }
 
 /// The error of serving a group or a name that conflicts with a group or a name served before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RegistrationError {
-    #[error("the group {path:?} is served twice on one connection; remove one of the two handlers")]
-    ServedTwice { path: String },
+    #[error(
+        "the group {path:?} is served twice: by `{first}` at {first_location}, and by `{second}` at \
+         {second_location}; remove one of the two"
+    )]
+    ServedTwice {
+        path: &'static str,
+        first: &'static str,
+        first_location: &'static Location<'static>,
+        second: &'static str,
+        second_location: &'static Location<'static>,
+    },
     #[error("the names {first:?} and {second:?} have the same key; rename one of them")]
     SameKey { first: String, second: String },
     #[error("more than {limit} names on one connection; raise `Limits::names_per_peer`")]

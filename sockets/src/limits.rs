@@ -306,7 +306,8 @@ impl Limits {
     }
 
     /// Sets the maximum number of names to which the local endpoint listens on a connection.
-    /// Default: 4,096.
+    /// Default: 4,096. The limit is checked when a group or listener is added to a session. The
+    /// groups of a builder are always added.
     ///
     /// The local endpoint also stores the signatures that the peer announces, for about the same
     /// number of names. The local endpoint calls any other name of the peer without a comparison of

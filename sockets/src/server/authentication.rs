@@ -46,9 +46,6 @@ pub(super) async fn establish<I: Identity>(
     permit: &mut HandshakePermit,
     deadline: Instant,
 ) -> Result<(PeerSettings, Authenticated<I>), AcceptError> {
-    if let Err(error) = &server.registration {
-        return Err(AcceptError::Registration(error.to_string()));
-    }
     let hello = timeout_at(deadline, permit.wait_for_peer(handshake::read_hello(link, &server.limits))).await;
     let Ok(hello) = hello else { return reject_malformed(server, link, TOO_LATE.into(), permit).await };
     let ClientHello { peer: peer_settings, login, resume: request } =

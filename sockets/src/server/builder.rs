@@ -27,7 +27,6 @@ use crate::{
     authenticator::{Admission, AuthFailure, Authenticate, Authenticator},
     broadcast::Fanout,
     connect_error::BindError,
-    connect_error::RegistrationError,
     limits::Limits,
     lock::{Mutex, RwLock, event},
     peer_label::PeerLabel,
@@ -82,7 +81,7 @@ mod sealed {
 pub struct ServerBuilder<S: BuilderState = Unset> {
     limits: Limits,
     options: ServerOptions,
-    services: Vec<Arc<dyn Service>>,
+    routes: Routes,
     authenticate: Arc<Authenticator<S::Identity>>,
     connected: Vec<Arc<ConnectedHook<S::Identity>>>,
     #[cfg(feature = "middleware")]
@@ -96,7 +95,7 @@ impl ServerBuilder {
         Self {
             limits: Limits::default(),
             options: ServerOptions::default(),
-            services: Vec::new(),
+            routes: Routes::unlimited(),
             authenticate: Arc::new(|login, info| {
                 if !login.is_empty() {
                     let peer = PeerLabel::Connecting { address: info.peer_addr };
@@ -142,7 +141,7 @@ impl<S: BuilderState> ServerBuilder<S> {
         ServerBuilder {
             limits: self.limits,
             options: self.options,
-            services: self.services,
+            routes: self.routes,
             authenticate: Arc::new(authenticate),
             connected: Vec::new(),
             #[cfg(feature = "middleware")]
@@ -157,7 +156,7 @@ impl<S: BuilderState> ServerBuilder<S> {
         ServerBuilder {
             limits: self.limits,
             options: self.options,
-            services: self.services,
+            routes: self.routes,
             authenticate: self.authenticate,
             connected: self.connected,
             #[cfg(feature = "middleware")]
@@ -192,9 +191,14 @@ impl<S: BuilderState> ServerBuilder<S> {
 
     /// Serves a group to all sockets. The sockets share the handler.
     ///
-    /// If two served groups have the same path, [`bind`](Self::bind) returns an error.
+    /// # Panics
+    ///
+    /// The method panics if a group with the same path is served already. It also panics if the key
+    /// of a method (the hash of its path and name, see PROTOCOL.md, section 5) equals the key of
+    /// another method.
+    #[track_caller]
     pub fn serve(mut self, service: impl Service) -> Self {
-        self.services.push(Arc::new(service));
+        self.routes.serve_or_panic(service);
         self
     }
 
@@ -323,15 +327,12 @@ impl<S: BuilderState> ServerBuilder<S> {
     }
 
     /// Returns a server that does not listen yet.
-    ///
-    /// If the served groups conflict, [`Server::bind`] returns an error.
     pub fn build(self) -> Server<S::Identity> {
         #[cfg(feature = "middleware")]
         let (interceptor, authenticate) = (self.layers.interceptor(), self.connect_layers.wrap(self.authenticate));
         #[cfg(not(feature = "middleware"))]
         let (interceptor, authenticate) = (None, self.authenticate);
-        let routes = Routes::new(self.limits.names_per_peer as usize).with_interceptor(interceptor.clone());
-        let (routes, registration) = register(self.services, routes);
+        let routes = self.routes.with_interceptor(interceptor.clone());
         let limits = Arc::new(self.limits);
         Server::open(Inner {
             registry: RwLock::new(Registry::new(limits.rooms_per_socket)),
@@ -345,7 +346,6 @@ impl<S: BuilderState> ServerBuilder<S> {
             interceptor,
             announcement: routes.announcement(),
             routes: Arc::new(routes),
-            registration,
             authenticate,
             connected: self.connected,
             next_socket: AtomicU64::new(1),
@@ -385,17 +385,12 @@ fn describe_login<L: DeserializeOwned>(login: &[u8], error: &DecodeError) -> Str
     }
 }
 
-fn register(services: Vec<Arc<dyn Service>>, mut routes: Routes) -> (Routes, Result<(), RegistrationError>) {
-    let registration = services.into_iter().try_for_each(|service| routes.serve(service));
-    (routes, registration)
-}
-
 impl<S: BuilderState> Clone for ServerBuilder<S> {
     fn clone(&self) -> Self {
         Self {
             limits: self.limits.clone(),
             options: self.options.clone(),
-            services: self.services.clone(),
+            routes: self.routes.clone(),
             authenticate: Arc::clone(&self.authenticate),
             connected: self.connected.clone(),
             #[cfg(feature = "middleware")]

@@ -57,7 +57,6 @@ use crate::{
     backoff::random_fraction,
     broadcast::Fanout,
     connect_error::BindError,
-    connect_error::RegistrationError,
     identity::{Identity, IntoKey},
     limits::Limits,
     refusal::Refusal,
@@ -92,8 +91,6 @@ struct Inner<I> {
     routes: Arc<Routes>,
     /// The announcement of the methods of `routes`. The server sends it to each client.
     announcement: Option<Announcement>,
-    /// The error that `bind` returns if groups of the builder conflict.
-    registration: Result<(), RegistrationError>,
     authenticate: Arc<Authenticator<I>>,
     connected: Vec<Arc<ConnectedHook<I>>>,
     next_socket: AtomicU64,
@@ -170,14 +167,12 @@ impl<I: Identity> Server<I> {
     /// # Errors
     ///
     /// The method fails if the address is invalid, or if the system refuses to listen on the
-    /// address. It also fails if groups of the builder conflict, or if the server has been shut
-    /// down. See [`BindError`].
+    /// address. It also fails if the server has been shut down. See [`BindError`].
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped before completion, the server does not listen on the address.
     pub async fn bind(&self, url: &str) -> Result<(), BindError> {
-        self.inner.registration.clone()?;
         if self.inner.registry.read().closed().is_some() {
             return Err(BindError::ShutDown);
         }

@@ -42,6 +42,7 @@ mod writer;
 use std::{
     any::{Any, type_name},
     collections::BTreeSet,
+    panic::Location,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering},
@@ -320,12 +321,14 @@ impl Session {
     }
 
     /// Serves a group to this peer alone.
+    #[track_caller]
     pub(crate) fn serve(&self, service: &Arc<dyn Service>) -> Result<(), RegistrationError> {
+        let location = Location::caller();
         // The group shadows the shared group with the same path.
         let shadowed = self.shared_routes.keys_of(service.path());
         let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();
         let keys: Vec<_> = keys.into_iter().collect();
-        self.change_routes(&keys, |routes| routes.serve(Arc::clone(service)))
+        self.change_routes(&keys, |routes| routes.serve(Arc::clone(service), location))
     }
 
     /// Stops serving a group to this peer alone.

@@ -1,6 +1,6 @@
 //! The subscribers of the keys, and the interfaces by which the dispatcher starts them.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{any::type_name, collections::BTreeMap, mem, panic::Location, sync::Arc};
 
 use super::{HandlerSlot, Responder, Session, describe::Described, interceptor::Interceptor};
 use crate::{
@@ -32,6 +32,12 @@ pub trait Service: Send + Sync + 'static {
     /// Puts the future of the handler of this method into `slot`, without polling it.
     #[doc(hidden)]
     fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot);
+
+    /// Returns the name of the type, for messages.
+    #[doc(hidden)]
+    fn type_name(&self) -> &'static str {
+        type_name::<Self>()
+    }
 }
 
 /// A function that handles the calls of a name.
@@ -80,11 +86,19 @@ impl Subscriber {
     }
 }
 
+/// A served group, and the call that registered it.
+#[derive(Clone)]
+struct RegisteredGroup {
+    path: &'static str,
+    type_name: &'static str,
+    location: &'static Location<'static>,
+}
+
 /// The groups, listeners and callbacks of an endpoint.
 #[derive(Clone)]
 pub(crate) struct Routes {
     by_key: BTreeMap<u64, Route>,
-    groups: Vec<&'static str>,
+    groups: Vec<RegisteredGroup>,
     next_id: u64,
     max_names: usize,
     /// The layers around subscribers.
@@ -93,7 +107,17 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new(max_names: usize) -> Self {
-        Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names, interceptor: None }
+        Self { max_names, ..Self::unlimited() }
+    }
+
+    /// Returns the routes of a builder. Its limits may be set after its groups.
+    pub(crate) fn unlimited() -> Self {
+        Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names: usize::MAX, interceptor: None }
+    }
+
+    /// Limits the names that may be added from now on.
+    pub(crate) fn with_max_names(self, max_names: usize) -> Self {
+        Self { max_names, ..self }
     }
 
     /// Removes all subscribers and returns them, so that the caller can drop them without a lock.
@@ -108,8 +132,15 @@ impl Routes {
         removed.collect()
     }
 
-    /// Sets the layers around subscribers that are added from now on.
-    pub(crate) fn with_interceptor(self, interceptor: Option<Arc<dyn Interceptor>>) -> Self {
+    /// Sets the layers around groups, and around listeners that are added from now on.
+    pub(crate) fn with_interceptor(mut self, interceptor: Option<Arc<dyn Interceptor>>) -> Self {
+        if let Some(interceptor) = &interceptor {
+            for subscriber in self.by_key.values_mut().flat_map(|route| &mut route.subscribers) {
+                if let Subscriber::Group { service, .. } = subscriber {
+                    *service = interceptor.service(Arc::clone(service));
+                }
+            }
+        }
         Self { interceptor, ..self }
     }
 
@@ -118,18 +149,40 @@ impl Routes {
         self.interceptor.as_ref()
     }
 
-    /// Serves a group.
-    pub(crate) fn serve(&mut self, service: Arc<dyn Service>) -> Result<(), RegistrationError> {
-        let path = service.path();
-        if self.groups.contains(&path) {
-            return Err(RegistrationError::ServedTwice { path: path.to_owned() });
+    /// Serves a group of a builder.
+    ///
+    /// # Panics
+    ///
+    /// The method panics if the group conflicts with a group that is served already.
+    #[track_caller]
+    pub(crate) fn serve_or_panic(&mut self, service: impl Service) {
+        if let Err(error) = self.serve(Arc::new(service), Location::caller()) {
+            panic!("{error}");
+        }
+    }
+
+    /// Serves a group that is registered at `location`.
+    pub(crate) fn serve(
+        &mut self,
+        service: Arc<dyn Service>,
+        location: &'static Location<'static>,
+    ) -> Result<(), RegistrationError> {
+        let (path, type_name) = (service.path(), service.type_name());
+        if let Some(first) = self.groups.iter().find(|group| group.path == path) {
+            return Err(RegistrationError::ServedTwice {
+                path,
+                first: first.type_name,
+                first_location: first.location,
+                second: type_name,
+                second_location: location,
+            });
         }
         // Every method is checked before the first is added, so that all or none are added.
         let names = service.methods().iter().map(|method| (method.key, method.path, method.name));
         let new = names.map(|(key, path, name)| self.check(key, path, name));
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
         self.check_capacity(new)?;
-        self.groups.push(path);
+        self.groups.push(RegisteredGroup { path, type_name, location });
         let service = match &self.interceptor {
             Some(interceptor) => interceptor.service(service),
             None => service,
@@ -147,7 +200,7 @@ impl Routes {
     /// Stops serving a group, and returns its subscribers. The caller drops them without a lock.
     #[must_use]
     pub(super) fn stop_serving(&mut self, service: &dyn Service) -> Vec<Subscriber> {
-        self.groups.retain(|path| *path != service.path());
+        self.groups.retain(|group| group.path != service.path());
         let mut removed = Vec::new();
         for method in service.methods() {
             let Some(route) = self.by_key.get_mut(&method.key) else { continue };
@@ -225,7 +278,7 @@ impl Routes {
     /// Returns the routes of `shared` and of this peer that have subscribers of a key.
     fn routes_of<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
         let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
-        let shared = shared.filter(|route| !self.groups.contains(&route.path.as_str()));
+        let shared = shared.filter(|route| self.groups.iter().all(|group| group.path != route.path));
         shared.into_iter().chain(own)
     }
 
@@ -374,16 +427,16 @@ mod tests {
     #[test]
     fn path_served_twice_is_refused() {
         let mut routes = Routes::new(10);
-        assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
-        let again = routes.serve(group(vec![method("a", "y", 2)]));
-        assert_eq!(again, Err(RegistrationError::ServedTwice { path: "a".into() }));
+        assert_eq!(routes.serve(group(vec![method("a", "x", 1)]), Location::caller()), Ok(()));
+        let again = routes.serve(group(vec![method("a", "y", 2)]), Location::caller());
+        assert!(matches!(again, Err(RegistrationError::ServedTwice { path: "a", .. })));
     }
 
     #[test]
     fn group_with_a_key_of_another_name_is_refused_entirely() {
         let mut routes = Routes::new(10);
-        assert_eq!(routes.serve(group(vec![method("a", "x", 1)])), Ok(()));
-        let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]));
+        assert_eq!(routes.serve(group(vec![method("a", "x", 1)]), Location::caller()), Ok(()));
+        let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]), Location::caller());
         assert_eq!(same, Err(RegistrationError::SameKey { first: "a/x".into(), second: "b/y".into() }));
         assert!(routes.describe(3).is_none());
     }
@@ -391,7 +444,7 @@ mod tests {
     #[test]
     fn names_above_the_limit_are_refused() {
         let mut routes = Routes::new(1);
-        let two = routes.serve(group(vec![method("a", "x", 1), method("a", "y", 2)]));
+        let two = routes.serve(group(vec![method("a", "x", 1), method("a", "y", 2)]), Location::caller());
         assert_eq!(two, Err(RegistrationError::TooManyNames { limit: 1 }));
     }
 }

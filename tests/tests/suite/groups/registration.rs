@@ -1,8 +1,11 @@
 //! Groups are registered at servers, clients and sockets.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use sockets::{Client, Server};
+use sockets::{Client, Limits, Server};
 use sockets_tests::*;
 
 tcp_and_memory! {
@@ -27,25 +30,43 @@ tcp_and_memory! {
     }
 }
 
-#[tokio::test]
-async fn group_served_twice_fails_at_start() {
-    let twice =
-        Server::builder().serve(PurchasesServer::new(Shop::unwatched())).serve(PurchasesServer::new(Shop::unwatched()));
-    let failed = twice.bind("tcp://127.0.0.1:0").await.unwrap_err();
-    assert!(failed.to_string().contains("Purchases"), "{failed}");
+/// Asserts that a second registration panics, and that the message names both registrations.
+fn assert_conflict<T>(twice: impl FnOnce() -> T, type_name: &str, lines: [u32; 2]) {
+    let panic = catch_unwind(AssertUnwindSafe(twice)).err().unwrap();
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert_eq!(message.matches(type_name).count(), 2, "{message}");
+    for line in lines {
+        assert!(message.contains(&format!("{}:{line}:", file!())), "line {line}: {message}");
+    }
+}
 
-    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
-    let twice = Client::builder().serve(RefundsServer::new(Desk)).serve(RefundsServer::new(Desk));
-    let failed = twice.connect(&format!("tcp://{}", server.local_addr())).await.unwrap_err();
-    assert!(failed.to_string().contains("Purchases/Refunds"), "{failed}");
+#[test]
+fn group_served_twice_by_a_builder_panics_at_the_call() {
+    let first = line!() + 1;
+    let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched()));
+    assert_conflict(|| server.serve(PurchasesServer::new(Shop::unwatched())), "PurchasesServer<", [first, line!()]);
+
+    let first = line!() + 1;
+    let client = Client::builder().serve(RefundsServer::new(Desk));
+    assert_conflict(|| client.serve(RefundsServer::new(Desk)), "RefundsServer<", [first, line!()]);
 }
 
 #[tokio::test]
-#[should_panic(expected = "Purchases")]
+async fn limit_of_names_does_not_count_groups_of_a_builder() {
+    let limits = Limits::new().names_per_peer(1);
+    let server = Server::builder().limits(limits).serve(PurchasesServer::new(Shop::unwatched())).build();
+    let client = Client::builder().connect_local(&server).await.unwrap();
+    assert_eq!(PurchasesClient::new(&client).get_price("sword").await, Ok(Some(10)));
+    server.sockets()[0].listen("one", |(): ()| async {});
+    assert_eq!(client.request::<()>("one", &()).await, Ok(()));
+}
+
+#[tokio::test]
 async fn group_served_twice_on_a_socket_panics() {
     let server = Server::builder().build();
     let _client = Client::builder().connect_local(&server).await.unwrap();
     let socket = &server.sockets()[0];
+    let first = line!() + 1;
     socket.serve(PurchasesServer::new(Shop::unwatched()));
-    socket.serve(PurchasesServer::new(Shop::unwatched()));
+    assert_conflict(|| socket.serve(PurchasesServer::new(Shop::unwatched())), "PurchasesServer<", [first, line!()]);
 }
