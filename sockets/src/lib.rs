@@ -172,7 +172,7 @@ pub use self::{
     refusal::Refusal,
     server::{
         Accepting, Audience, BuilderState, Excluded, HookOutcome, JoinError, Member, NoIdentityYet, Replies, Server,
-        ServerBuilder, Shutdown, Socket, Unset,
+        ServerBuilder, Shutdown, Socket, SocketId, Unset,
     },
     session::{Call, Peer, Service, Stats},
     session_hooks::SessionInfo,

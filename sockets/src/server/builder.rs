@@ -3,7 +3,7 @@
 use std::{
     any::type_name,
     future::Future,
-    hash::RandomState,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -348,6 +348,7 @@ impl<S: BuilderState> ServerBuilder<S> {
             routes: Arc::new(routes),
             authenticate,
             connected: self.connected,
+            id_prefix: RandomState::new().hash_one(()),
             next_socket: AtomicU64::new(1),
             next_multi_call: AtomicU64::new(0),
             local_addrs: Mutex::default(),

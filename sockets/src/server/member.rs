@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Socket;
+use super::{Socket, SocketId};
 use crate::session::Peer;
 
 /// A client that a request to an audience was sent to, or a member of an audience.
@@ -31,6 +31,11 @@ pub struct Member<I = ()>(Socket<I>);
 impl<I> Member<I> {
     pub(super) fn new(socket: Socket<I>) -> Self {
         Self(socket)
+    }
+
+    /// Returns the ID of the member's session, as [`Socket::id`] does.
+    pub fn id(&self) -> SocketId {
+        self.0.id()
     }
 
     /// Returns the identity from the last authentication, as [`Socket::identity`] does.

@@ -14,6 +14,7 @@ mod registry;
 mod replies;
 mod shutdown;
 mod socket;
+mod socket_id;
 
 use std::{
     borrow::Borrow,
@@ -42,6 +43,7 @@ pub use self::{
     replies::Replies,
     shutdown::Shutdown,
     socket::Socket,
+    socket_id::SocketId,
 };
 use self::{
     audience::Selector,
@@ -93,6 +95,8 @@ struct Inner<I> {
     announcement: Option<Announcement>,
     authenticate: Arc<Authenticator<I>>,
     connected: Vec<Arc<ConnectedHook<I>>>,
+    /// The random part of the IDs of this server's sockets.
+    id_prefix: u64,
     next_socket: AtomicU64,
     next_multi_call: AtomicU64,
     /// The addresses in the order in which they were bound.

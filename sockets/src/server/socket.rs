@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{Inner, Server, join_error::JoinError};
+use super::{Inner, Server, SocketId, join_error::JoinError};
 #[cfg(feature = "middleware")]
 use crate::layer::Request;
 use crate::{
@@ -66,6 +66,12 @@ impl<I> Socket<I> {
     /// Returns the number and the session, as audiences need them.
     pub(super) fn with_number(&self) -> (u64, &Arc<Session>) {
         (self.0.number, self.session())
+    }
+
+    /// Returns the ID of the session. It does not change when the session is resumed. Two sockets
+    /// of the same user have different IDs.
+    pub fn id(&self) -> SocketId {
+        SocketId::new(self.0.server.id_prefix, self.0.number)
     }
 
     /// Returns the identity from the last authentication.

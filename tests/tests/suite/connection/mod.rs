@@ -11,6 +11,7 @@ mod each_session;
 mod errors;
 mod identity;
 mod refusals;
+mod socket_ids;
 mod time_limits;
 mod ways;
 
