@@ -24,13 +24,8 @@ pub(crate) fn skeleton(group: &Group) -> TokenStream {
     let service = quote! {
         #[automatically_derived]
         impl<H: ::core::marker::Send + ::core::marker::Sync + 'static> #krate::Service for #server<H> {
-            fn path(&self) -> &'static str {
-                #path
-            }
-
-            fn methods(&self) -> &'static [#krate::__private::Method] {
-                &[]
-            }
+            const PATH: &'static str = #path;
+            const METHODS: &'static [#krate::__private::Method] = &[];
 
             fn start(&self, _: u64, call: #krate::__private::Responder, _: &mut #krate::__private::HandlerSlot) {
                 call.refuse();

@@ -148,7 +148,7 @@ impl ClientBuilder {
     /// another method.
     #[track_caller]
     pub fn serve(mut self, service: impl Service) -> Self {
-        self.routes.serve_or_panic(service);
+        self.routes.serve_or_panic(Arc::new(service));
         self
     }
 

@@ -18,7 +18,7 @@ macro_rules! peer_methods {
         ///   [`Limits::names_per_peer`](crate::Limits::names_per_peer).
         #[track_caller]
         pub fn serve(&self, service: impl crate::session::Service) {
-            let service: std::sync::Arc<dyn crate::session::Service> = std::sync::Arc::new(service);
+            let service: std::sync::Arc<dyn crate::session::GroupService> = std::sync::Arc::new(service);
             // A clone is kept here, so that a refused service is not dropped under the lock.
             let served = self.session().serve(&service);
             if let Err(error) = served {

@@ -58,13 +58,8 @@ pub(crate) fn service(group: &Group) -> TokenStream {
     quote! {
         #[automatically_derived]
         impl<#handler: #contract> #krate::Service for #server<#handler> {
-            fn path(&self) -> &'static str {
-                #path
-            }
-
-            fn methods(&self) -> &'static [#krate::__private::Method] {
-                __METHODS
-            }
+            const PATH: &'static str = #path;
+            const METHODS: &'static [#krate::__private::Method] = __METHODS;
 
             fn start(&self, key: u64, call: #krate::__private::Responder, slot: &mut #krate::__private::HandlerSlot) {
                 let handler = ::core::clone::Clone::clone(&self.handler);

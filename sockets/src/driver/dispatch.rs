@@ -16,7 +16,7 @@ use crate::{
     clock,
     method::Kind,
     session::{
-        Call, DetachedPermit, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Service, Session, SharedPermit,
+        Call, DetachedPermit, GroupService, HandlerSlot, Peer, QueuePolicy, Resolved, Responder, Session, SharedPermit,
         Subscriber, SuspendedHandler,
     },
     transport::Batch,
@@ -344,7 +344,7 @@ fn run(
 #[cold]
 fn run_detached(
     session: &Arc<Session>,
-    service: &Arc<dyn Service>,
+    service: &Arc<dyn GroupService>,
     key: u64,
     responder: Responder,
     handler: HandlerId,

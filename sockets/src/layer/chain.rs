@@ -23,7 +23,8 @@ use crate::{
     call_error::CallError,
     method::OwnedCallee,
     session::{
-        self, HandlerFuture, HandlerSlot, Interceptor, LayeredResult, ListenerService, OutgoingCall, Responder, Sending,
+        GroupService, HandlerFuture, HandlerSlot, Interceptor, LayeredResult, ListenerService, OutgoingCall, Responder,
+        Sending,
     },
 };
 use sockets_proto::name::key;
@@ -228,7 +229,7 @@ struct LayerChains {
 }
 
 impl Interceptor for LayerChains {
-    fn service(&self, service: Arc<dyn session::Service>) -> Arc<dyn session::Service> {
+    fn service(&self, service: Arc<dyn GroupService>) -> Arc<dyn GroupService> {
         match &self.incoming {
             Some(chain) => Arc::new(LayeredService { chain: Arc::clone(chain), service }),
             None => service,

@@ -7,27 +7,25 @@ use super::{
     request::{Handler, Request},
 };
 use crate::{
-    method::{Method, OwnedCallee},
-    session::{HandlerSlot, ListenerService, Responder, Service},
+    method::OwnedCallee,
+    session::{GroupInfo, GroupService, HandlerSlot, ListenerService, Responder},
 };
 
 /// A group with layers around its handler.
 pub(super) struct LayeredService {
     pub(super) chain: Arc<dyn ErasedService>,
-    pub(super) service: Arc<dyn Service>,
+    pub(super) service: Arc<dyn GroupService>,
 }
 
-impl Service for LayeredService {
-    fn path(&self) -> &'static str {
-        self.service.path()
-    }
-
-    fn methods(&self) -> &'static [Method] {
-        self.service.methods()
+impl GroupService for LayeredService {
+    fn info(&self) -> GroupInfo {
+        self.service.info()
     }
 
     fn start(&self, key: u64, mut responder: Responder, slot: &mut HandlerSlot) {
-        let Some(method) = self.methods().iter().find(|method| method.key == key) else { return responder.refuse() };
+        let Some(method) = self.info().methods.iter().find(|method| method.key == key) else {
+            return responder.refuse();
+        };
         let handler = Handler::Group(Arc::clone(&self.service));
         let request = Request::received(OwnedCallee::Declared(method), &mut responder, handler);
         self.chain.answer(request, responder, slot);

@@ -12,8 +12,8 @@ use crate::{
     method::{Kind, OwnedCallee},
     peer_label::PeerLabel,
     session::{
-        Call, HandlerSlot, LayeredResult, ListenerService, OutgoingCall, OutgoingTarget, Peer, Responder, SendEmit,
-        Sending, Service,
+        Call, GroupService, HandlerSlot, LayeredResult, ListenerService, OutgoingCall, OutgoingTarget, Peer, Responder,
+        SendEmit, Sending,
     },
 };
 
@@ -43,7 +43,7 @@ enum Destination {
 
 /// The handler of a received call.
 pub(super) enum Handler {
-    Group(Arc<dyn Service>),
+    Group(Arc<dyn GroupService>),
     Listener(Arc<dyn ListenerService>),
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     any::type_name,
-    future::Future,
+    future::{Future, ready},
     hash::{BuildHasher, RandomState},
     sync::{Arc, atomic::AtomicU64},
 };
@@ -31,7 +31,7 @@ use crate::{
     lock::{Mutex, RwLock, event},
     peer_label::PeerLabel,
     refusal::Refusal,
-    session::{Routes, Service, cannot_decode},
+    session::{GroupInfo, Routes, Service, cannot_decode},
     transport::{ConnectInfo, ServerOptions},
 };
 use sockets_proto::Role;
@@ -83,6 +83,8 @@ pub struct ServerBuilder<S: BuilderState = Unset> {
     options: ServerOptions,
     routes: Routes,
     authenticate: Arc<Authenticator<S::Identity>>,
+    /// The hooks that create the handlers of `serve_each`. They run before those of `connected`.
+    create_handlers: Vec<Arc<ConnectedHook<S::Identity>>>,
     connected: Vec<Arc<ConnectedHook<S::Identity>>>,
     #[cfg(feature = "middleware")]
     layers: Layers,
@@ -103,6 +105,7 @@ impl ServerBuilder {
                 }
                 Box::pin(async { Ok(Admission::new(())) })
             }),
+            create_handlers: Vec::new(),
             connected: Vec::new(),
             #[cfg(feature = "middleware")]
             layers: Layers::default(),
@@ -120,8 +123,9 @@ impl<S: BuilderState> ServerBuilder<S> {
     /// longer than [`Limits::authentication`], the client receives a [`Refusal::retry`]. If the
     /// client disconnects during the authentication, the server drops the future that `f` returned.
     ///
-    /// The method is available until it, [`connected`](Self::connected) or `layer_connecting` has
-    /// been called, since these methods name the type of the identity.
+    /// The method is available until it, [`connected`](Self::connected),
+    /// [`serve_each`](Self::serve_each) or `layer_connecting` has been called, since these methods
+    /// name the type of the identity.
     pub fn authenticate<Args, F: Authenticate<Args>>(self, f: F) -> ServerBuilder<F::Identity>
     where
         S: NoIdentityYet,
@@ -143,6 +147,7 @@ impl<S: BuilderState> ServerBuilder<S> {
             options: self.options,
             routes: self.routes,
             authenticate: Arc::new(authenticate),
+            create_handlers: Vec::new(),
             connected: Vec::new(),
             #[cfg(feature = "middleware")]
             layers: self.layers,
@@ -158,6 +163,7 @@ impl<S: BuilderState> ServerBuilder<S> {
             options: self.options,
             routes: self.routes,
             authenticate: self.authenticate,
+            create_handlers: self.create_handlers,
             connected: self.connected,
             #[cfg(feature = "middleware")]
             layers: self.layers,
@@ -198,8 +204,64 @@ impl<S: BuilderState> ServerBuilder<S> {
     /// another method.
     #[track_caller]
     pub fn serve(mut self, service: impl Service) -> Self {
-        self.routes.serve_or_panic(service);
+        self.routes.serve_or_panic(Arc::new(service));
         self
+    }
+
+    /// Serves a group with one handler per socket. `f` creates the handler of a new session.
+    ///
+    /// `f` runs once for each session, before the hooks of [`connected`](Self::connected). A session
+    /// that is resumed keeps its handler. The server drops the handler when the session has ended.
+    /// If `f` panics, the session ends as if a hook had panicked.
+    ///
+    /// A handler can keep the [`Socket`], since the server drops the handler first. Call
+    /// [`Socket::identity`] for each use: the identity can change when the session is resumed.
+    ///
+    /// ```
+    /// use sockets::{Client, Server, Socket};
+    ///
+    /// #[sockets::group("Account")]
+    /// pub trait Account {
+    ///     async fn name(&self) -> String;
+    /// }
+    ///
+    /// /// The handler of one user.
+    /// struct User(Socket<String>);
+    ///
+    /// impl Account for User {
+    ///     async fn name(&self) -> String {
+    ///         String::clone(&self.0.identity())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder()
+    ///     .authenticate(|name: String| async move { Ok(name) })
+    ///     .serve_each(|socket: &Socket<String>| AccountServer::new(User(socket.clone())))
+    ///     .build();
+    /// let client = Client::builder().auth("Ada").connect_local(&server).await?;
+    /// assert_eq!(AccountClient::new(&client).name().await?, "Ada");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// The method panics as [`serve`](Self::serve) does. Both methods share their paths.
+    #[track_caller]
+    pub fn serve_each<F, G>(self, f: F) -> ServerBuilder<S::Identity>
+    where
+        F: Fn(&Socket<S::Identity>) -> G + Send + Sync + 'static,
+        G: Service,
+    {
+        let create_handler = move |socket: Socket<S::Identity>| -> BoxFuture<'static, _> {
+            socket.session().add_own_handler(Arc::new(f(&socket)));
+            Box::pin(ready(Ok(())))
+        };
+        let mut builder = self.named();
+        builder.routes.serve_each_or_panic(GroupInfo::of::<G>());
+        builder.create_handlers.push(Arc::new(create_handler));
+        builder
     }
 
     /// Sets the limits of the server and of each connection.
@@ -347,7 +409,7 @@ impl<S: BuilderState> ServerBuilder<S> {
             announcement: routes.announcement(),
             routes: Arc::new(routes),
             authenticate,
-            connected: self.connected,
+            connected: self.create_handlers.into_iter().chain(self.connected).collect(),
             id_prefix: RandomState::new().hash_one(()),
             next_socket: AtomicU64::new(1),
             next_multi_call: AtomicU64::new(0),
@@ -393,6 +455,7 @@ impl<S: BuilderState> Clone for ServerBuilder<S> {
             options: self.options.clone(),
             routes: self.routes.clone(),
             authenticate: Arc::clone(&self.authenticate),
+            create_handlers: self.create_handlers.clone(),
             connected: self.connected.clone(),
             #[cfg(feature = "middleware")]
             layers: self.layers.clone(),

@@ -25,7 +25,7 @@ impl<I: Identity> BuilderState for I {
 /// The state of a builder whose identity can be chosen. Implemented only for [`Unset`].
 #[diagnostic::on_unimplemented(
     message = "the identity is chosen already",
-    note = "call `authenticate` once, before `connected` and `layer_connecting`"
+    note = "call `authenticate` once, before `connected`, `serve_each` and `layer_connecting`"
 )]
 pub trait NoIdentityYet {}
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 #[cfg(feature = "middleware")]
 use {super::OutgoingCall, crate::call_error::CallError, bytes::Bytes, futures_util::future::BoxFuture};
 
-use super::{ListenerService, Service};
+use super::{GroupService, ListenerService};
 
 /// The layers around handlers, and around outgoing calls.
 pub(crate) trait Interceptor: Send + Sync {
     /// Wraps a group.
-    fn service(&self, service: Arc<dyn Service>) -> Arc<dyn Service>;
+    fn service(&self, service: Arc<dyn GroupService>) -> Arc<dyn GroupService>;
 
     /// Wraps a listener.
     fn listen(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService>;

@@ -73,7 +73,11 @@ impl Session {
         for handler in handlers {
             handler.abort();
         }
-        for handler in self.change_routes(&[], Routes::clear) {
+        let (subscribers, own_handlers) = self.change_routes(&[], Routes::clear);
+        for handler in subscribers {
+            hooks::run("drop of a handler", self.label(), || drop(handler));
+        }
+        for handler in own_handlers {
             hooks::run("drop of a handler", self.label(), || drop(handler));
         }
         self.state.changed.notify_waiters();

@@ -74,7 +74,7 @@ pub(crate) use self::{
     outbound::QueuePolicy,
     responder::SharedPermit,
     resumption::{Checked, Declined, Registration, ResumedConnection, SUPERSEDED},
-    routes::{ListenerService, Resolved, Routes, Subscriber},
+    routes::{GroupInfo, GroupService, ListenerService, Resolved, Routes, Subscriber},
     slow::{SLOW, SlowPermit},
     suspended::SuspendedHandler,
     wake_list::WakeList,
@@ -322,21 +322,28 @@ impl Session {
 
     /// Serves a group to this peer alone.
     #[track_caller]
-    pub(crate) fn serve(&self, service: &Arc<dyn Service>) -> Result<(), RegistrationError> {
+    pub(crate) fn serve(&self, service: &Arc<dyn GroupService>) -> Result<(), RegistrationError> {
         let location = Location::caller();
-        // The group shadows the shared group with the same path.
-        let shadowed = self.shared_routes.keys_of(service.path());
-        let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();
-        let keys: Vec<_> = keys.into_iter().collect();
+        let keys = self.keys_of(service.info());
         self.change_routes(&keys, |routes| routes.serve(Arc::clone(service), location))
     }
 
     /// Stops serving a group to this peer alone.
-    fn stop_serving(&self, service: &dyn Service) {
-        let shadowed = self.shared_routes.keys_of(service.path());
-        let keys: BTreeSet<_> = service.methods().iter().map(|method| method.key).chain(shadowed).collect();
-        let keys: Vec<_> = keys.into_iter().collect();
-        drop(self.change_routes(&keys, |routes| routes.stop_serving(service)));
+    fn stop_serving(&self, group: GroupInfo) {
+        let keys = self.keys_of(group);
+        drop(self.change_routes(&keys, |routes| routes.stop_serving(group)));
+    }
+
+    /// Returns the keys of a group, and of the shared group with the same path, which it shadows.
+    fn keys_of(&self, GroupInfo { path, methods, .. }: GroupInfo) -> Vec<u64> {
+        let shadowed = self.shared_routes.keys_of(path);
+        let keys: BTreeSet<_> = methods.iter().map(|method| method.key).chain(shadowed).collect();
+        keys.into_iter().collect()
+    }
+
+    /// Adds the session's handler of a group that has one handler per socket.
+    pub(crate) fn add_own_handler(&self, service: Arc<dyn GroupService>) {
+        self.change_routes(&[], |routes| routes.add_own_handler(service));
     }
 
     /// Returns a number that changes whenever the result of [`resolve`](Self::resolve) may change.

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{DetachedShare, Service, Session, State, phase, signatures::Signatures};
+use super::{DetachedShare, GroupService, Session, State, phase, signatures::Signatures};
 use crate::{
     clock::now,
     disconnect_reason::DisconnectReason,
@@ -365,7 +365,7 @@ impl Session {
         for registration in removed {
             match registration {
                 Registration::Listener(listener) => listener.stop(),
-                Registration::Group(service) => self.stop_serving(&*service),
+                Registration::Group(service) => self.stop_serving(service.info()),
             }
         }
     }
@@ -374,5 +374,5 @@ impl Session {
 /// A subscriber that belongs to a single session of a client.
 pub(crate) enum Registration {
     Listener(Listener),
-    Group(Arc<dyn Service>),
+    Group(Arc<dyn GroupService>),
 }

@@ -21,22 +21,64 @@ use sockets_proto::{
     note = "`#[sockets::group]` on a trait `X` generates the type `XServer` next to the trait"
 )]
 pub trait Service: Send + Sync + 'static {
-    /// Returns the path of the group.
+    /// The path of the group.
     #[doc(hidden)]
-    fn path(&self) -> &'static str;
+    const PATH: &'static str;
 
-    /// Returns the methods of the group.
+    /// The methods of the group.
     #[doc(hidden)]
-    fn methods(&self) -> &'static [Method];
+    const METHODS: &'static [Method];
 
     /// Puts the future of the handler of this method into `slot`, without polling it.
     #[doc(hidden)]
     fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot);
+}
 
-    /// Returns the name of the type, for messages.
-    #[doc(hidden)]
-    fn type_name(&self) -> &'static str {
-        type_name::<Self>()
+/// The properties of a group that do not depend on its handler.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupInfo {
+    pub(crate) path: &'static str,
+    pub(crate) methods: &'static [Method],
+    /// The name of the server type, for messages.
+    type_name: &'static str,
+}
+
+impl GroupInfo {
+    pub(crate) fn of<S: Service>() -> Self {
+        Self { path: S::PATH, methods: S::METHODS, type_name: type_name::<S>() }
+    }
+}
+
+/// A [`Service`] of any type.
+pub(crate) trait GroupService: Send + Sync {
+    fn info(&self) -> GroupInfo;
+
+    /// Puts the future of the handler of this method into `slot`, without polling it.
+    fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot);
+}
+
+impl<S: Service> GroupService for S {
+    fn info(&self) -> GroupInfo {
+        GroupInfo::of::<S>()
+    }
+
+    fn start(&self, key: u64, call: Responder, slot: &mut HandlerSlot) {
+        Service::start(self, key, call, slot);
+    }
+}
+
+/// A group that has one handler per socket, in the shared routes. [`Routes::resolve`] replaces it by
+/// the handler of the session.
+struct PerSocketGroup(GroupInfo);
+
+impl GroupService for PerSocketGroup {
+    fn info(&self) -> GroupInfo {
+        self.0
+    }
+
+    fn start(&self, _: u64, call: Responder, _: &mut HandlerSlot) {
+        // The session has no handler before `connected` and after its end.
+        call.refuse();
     }
 }
 
@@ -49,7 +91,7 @@ pub(crate) trait ListenerService: Send + Sync {
 /// A handler or listener of a name.
 #[derive(Clone)]
 pub(crate) enum Subscriber {
-    Group { service: Arc<dyn Service>, kind: Kind, detached: bool, signature: u64 },
+    Group { service: Arc<dyn GroupService>, kind: Kind, detached: bool, signature: u64 },
     Listener { id: u64, listen: Arc<dyn ListenerService> },
 }
 
@@ -89,8 +131,7 @@ impl Subscriber {
 /// A served group, and the call that registered it.
 #[derive(Clone)]
 struct RegisteredGroup {
-    path: &'static str,
-    type_name: &'static str,
+    info: GroupInfo,
     location: &'static Location<'static>,
 }
 
@@ -103,6 +144,8 @@ pub(crate) struct Routes {
     max_names: usize,
     /// The layers around subscribers.
     interceptor: Option<Arc<dyn Interceptor>>,
+    /// The session's handlers of the shared groups that have one handler per socket.
+    own_handlers: Vec<Arc<dyn GroupService>>,
 }
 
 impl Routes {
@@ -112,7 +155,14 @@ impl Routes {
 
     /// Returns the routes of a builder. Its limits may be set after its groups.
     pub(crate) fn unlimited() -> Self {
-        Self { by_key: BTreeMap::new(), groups: Vec::new(), next_id: 0, max_names: usize::MAX, interceptor: None }
+        Self {
+            by_key: BTreeMap::new(),
+            groups: Vec::new(),
+            next_id: 0,
+            max_names: usize::MAX,
+            interceptor: None,
+            own_handlers: Vec::new(),
+        }
     }
 
     /// Limits the names that may be added from now on.
@@ -122,14 +172,14 @@ impl Routes {
 
     /// Removes all subscribers and returns them, so that the caller can drop them without a lock.
     /// The names stay, since events and errors still contain the names.
-    pub(super) fn clear(&mut self) -> Vec<Subscriber> {
+    pub(super) fn clear(&mut self) -> (Vec<Subscriber>, Vec<Arc<dyn GroupService>>) {
         self.groups.clear();
         self.interceptor = None;
         let removed = self.by_key.values_mut().flat_map(|route| {
             let callback = route.callback.take().map(|(id, listen)| Subscriber::Listener { id, listen });
             mem::take(&mut route.subscribers).into_iter().chain(callback)
         });
-        removed.collect()
+        (removed.collect(), mem::take(&mut self.own_handlers))
     }
 
     /// Sets the layers around groups, and around listeners that are added from now on.
@@ -155,39 +205,52 @@ impl Routes {
     ///
     /// The method panics if the group conflicts with a group that is served already.
     #[track_caller]
-    pub(crate) fn serve_or_panic(&mut self, service: impl Service) {
-        if let Err(error) = self.serve(Arc::new(service), Location::caller()) {
+    pub(crate) fn serve_or_panic(&mut self, service: Arc<dyn GroupService>) {
+        if let Err(error) = self.serve(service, Location::caller()) {
             panic!("{error}");
         }
+    }
+
+    /// Registers a group of a builder that has one handler per socket.
+    ///
+    /// # Panics
+    ///
+    /// The method panics as [`serve_or_panic`](Self::serve_or_panic) does.
+    #[track_caller]
+    pub(crate) fn serve_each_or_panic(&mut self, info: GroupInfo) {
+        self.serve_or_panic(Arc::new(PerSocketGroup(info)));
+    }
+
+    /// Adds the session's handler of a group that has one handler per socket.
+    pub(super) fn add_own_handler(&mut self, service: Arc<dyn GroupService>) {
+        let service = self.intercept_group(service);
+        self.own_handlers.push(service);
     }
 
     /// Serves a group that is registered at `location`.
     pub(crate) fn serve(
         &mut self,
-        service: Arc<dyn Service>,
+        service: Arc<dyn GroupService>,
         location: &'static Location<'static>,
     ) -> Result<(), RegistrationError> {
-        let (path, type_name) = (service.path(), service.type_name());
-        if let Some(first) = self.groups.iter().find(|group| group.path == path) {
+        let info @ GroupInfo { path, methods, type_name } = service.info();
+        if let Some(first) = self.groups.iter().find(|group| group.info.path == path) {
             return Err(RegistrationError::ServedTwice {
                 path,
-                first: first.type_name,
+                first: first.info.type_name,
                 first_location: first.location,
                 second: type_name,
                 second_location: location,
             });
         }
         // Every method is checked before the first is added, so that all or none are added.
-        let names = service.methods().iter().map(|method| (method.key, method.path, method.name));
+        let names = methods.iter().map(|method| (method.key, method.path, method.name));
         let new = names.map(|(key, path, name)| self.check(key, path, name));
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
         self.check_capacity(new)?;
-        self.groups.push(RegisteredGroup { path, type_name, location });
-        let service = match &self.interceptor {
-            Some(interceptor) => interceptor.service(service),
-            None => service,
-        };
-        for method in service.methods() {
+        self.groups.push(RegisteredGroup { info, location });
+        let service = self.intercept_group(service);
+        for method in methods {
             let &Method { key, path, name, kind, detached, signature, .. } = method;
             let subscriber = Subscriber::Group { service: Arc::clone(&service), kind, detached, signature };
             let route = self.route(key, path, name);
@@ -199,10 +262,10 @@ impl Routes {
 
     /// Stops serving a group, and returns its subscribers. The caller drops them without a lock.
     #[must_use]
-    pub(super) fn stop_serving(&mut self, service: &dyn Service) -> Vec<Subscriber> {
-        self.groups.retain(|group| group.path != service.path());
+    pub(super) fn stop_serving(&mut self, info: GroupInfo) -> Vec<Subscriber> {
+        self.groups.retain(|group| group.info.path != info.path);
         let mut removed = Vec::new();
-        for method in service.methods() {
+        for method in info.methods {
             let Some(route) = self.by_key.get_mut(&method.key) else { continue };
             let is_group = |subscriber: &mut Subscriber| matches!(subscriber, Subscriber::Group { .. });
             removed.extend(route.subscribers.extract_if(.., is_group));
@@ -238,6 +301,13 @@ impl Routes {
         Ok((id, replaced.map(|(_, listen)| listen)))
     }
 
+    fn intercept_group(&self, service: Arc<dyn GroupService>) -> Arc<dyn GroupService> {
+        match &self.interceptor {
+            Some(interceptor) => interceptor.service(service),
+            None => service,
+        }
+    }
+
     fn intercept_listener(&self, path: &str, name: &str, listen: Arc<dyn ListenerService>) -> Arc<dyn ListenerService> {
         match &self.interceptor {
             Some(interceptor) => interceptor.listen(path, name, listen),
@@ -265,20 +335,40 @@ impl Routes {
     /// Returns the handlers for emits of `key`, and the handler for requests of `key`. The
     /// subscribers of `shared` come first, unless this peer has a group with the same path. In that
     /// case, the subscribers of `shared` are omitted.
-    pub(super) fn resolve(&self, shared: &Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
+    pub(super) fn resolve<'a>(&'a self, shared: &'a Self, key: u64) -> (Box<[Subscriber]>, Option<Subscriber>) {
         let routes = || self.routes_of(shared, key);
-        let subscribers = || routes().flat_map(|route| &route.subscribers);
+        let of_route = |route: &'a Route| route.subscribers.iter().map(|subscriber| self.with_own_handler(subscriber));
+        let subscribers = || routes().flat_map(of_route);
         let callback = routes().filter_map(|route| route.callback.clone()).next_back();
         let callback = callback.map(|(id, listen)| Subscriber::Listener { id, listen });
-        let request_handler = callback.or_else(|| subscribers().next().cloned());
-        let emit_handlers = subscribers().filter(|subscriber| subscriber.accepts(Kind::Emit)).cloned().collect();
+        let request_handler = callback.or_else(|| subscribers().next());
+        let emit_handlers = subscribers().filter(|subscriber| subscriber.accepts(Kind::Emit)).collect();
         (emit_handlers, request_handler)
+    }
+
+    /// Returns a subscriber. If its group has one handler per socket, the subscriber has the handler
+    /// of this session.
+    fn with_own_handler(&self, subscriber: &Subscriber) -> Subscriber {
+        let mut subscriber = subscriber.clone();
+        if let Subscriber::Group { service, .. } = &mut subscriber {
+            let path = service.info().path;
+            let own = self.own_handlers.iter().find(|own| own.info().path == path);
+            if let Some(own) = own.filter(|_| !self.shadows(path)) {
+                *service = Arc::clone(own);
+            }
+        }
+        subscriber
+    }
+
+    /// Returns `true` if this peer has a group with this path. It shadows the shared group.
+    fn shadows(&self, path: &str) -> bool {
+        self.groups.iter().any(|group| group.info.path == path)
     }
 
     /// Returns the routes of `shared` and of this peer that have subscribers of a key.
     fn routes_of<'a>(&'a self, shared: &'a Self, key: u64) -> impl DoubleEndedIterator<Item = &'a Route> {
         let (own, shared) = (self.by_key.get(&key), shared.by_key.get(&key));
-        let shared = shared.filter(|route| self.groups.iter().all(|group| group.path != route.path));
+        let shared = shared.filter(|route| !self.shadows(&route.path));
         shared.into_iter().chain(own)
     }
 
@@ -389,13 +479,9 @@ mod tests {
 
     struct Group(&'static [Method]);
 
-    impl Service for Group {
-        fn path(&self) -> &'static str {
-            self.0[0].path
-        }
-
-        fn methods(&self) -> &'static [Method] {
-            self.0
+    impl GroupService for Group {
+        fn info(&self) -> GroupInfo {
+            GroupInfo { path: self.0[0].path, methods: self.0, type_name: "Group" }
         }
 
         fn start(&self, _: u64, call: Responder, _: &mut HandlerSlot) {
@@ -420,7 +506,7 @@ mod tests {
         }
     }
 
-    fn group(methods: Vec<Method>) -> Arc<dyn Service> {
+    fn group(methods: Vec<Method>) -> Arc<dyn GroupService> {
         Arc::new(Group(methods.leak()))
     }
 

@@ -8,6 +8,7 @@ mod listeners;
 mod member_names;
 mod names;
 mod registration;
+mod serve_each;
 mod targets;
 mod traits_in_scope;
 mod type_names;

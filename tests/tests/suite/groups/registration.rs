@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use sockets::{Client, Limits, Server};
+use sockets::{Client, Limits, Server, Socket};
 use sockets_tests::*;
 
 tcp_and_memory! {
@@ -49,6 +49,19 @@ fn group_served_twice_by_a_builder_panics_at_the_call() {
     let first = line!() + 1;
     let client = Client::builder().serve(RefundsServer::new(Desk));
     assert_conflict(|| client.serve(RefundsServer::new(Desk)), "RefundsServer<", [first, line!()]);
+}
+
+#[test]
+fn serve_and_serve_each_conflict_at_the_call() {
+    let each = |_: &Socket| PurchasesServer::new(Shop::unwatched());
+    let first = line!() + 1;
+    let server = Server::builder().serve(PurchasesServer::new(Shop::unwatched()));
+    assert_conflict(|| server.serve_each(each), "PurchasesServer<", [first, line!()]);
+
+    let first = line!() + 1;
+    let server = Server::builder().serve_each(each);
+    assert_conflict(|| server.clone().serve_each(each), "PurchasesServer<", [first, line!()]);
+    assert_conflict(|| server.serve(PurchasesServer::new(Shop::unwatched())), "PurchasesServer<", [first, line!()]);
 }
 
 #[tokio::test]
