@@ -58,7 +58,7 @@ use crate::{
 /// - [`path`](ConnectInfo::path) returns the whole path, even in a nested router.
 /// - [`headers`](ConnectInfo::headers) returns all headers, including the cookies.
 /// - [`extensions`](ConnectInfo::extensions) returns the values that layers of the router inserted.
-/// - [`peer_addr`](ConnectInfo::peer_addr) is the client's address, if the application is served by
+/// - [`remote_addr`](ConnectInfo::remote_addr) is the client's address, if the application is served by
 ///   `app.into_make_service_with_connect_info::<SocketAddr>()`.
 ///
 /// Over HTTP/1.1, the request is an upgrade. Over HTTP/2, it is an extended CONNECT (RFC 8441),
@@ -85,14 +85,14 @@ where
 
 /// Responds to a request. After the response has been sent, serves the connection.
 async fn upgrade<I: Identity>(server: &Server<I>, mut request: Request) -> Result<Response, UpgradeError> {
-    let peer_addr = request.extensions().get::<extract::ConnectInfo<SocketAddr>>().map(|address| address.0);
-    let response = accept_upgrade(&request, server.origins(), peer_addr)?;
+    let remote_addr = request.extensions().get::<extract::ConnectInfo<SocketAddr>>().map(|address| address.0);
+    let response = accept_upgrade(&request, server.origins(), remote_addr)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or(UpgradeError::NOT_UPGRADABLE)?;
     if let Some(OriginalUri(whole)) = request.extensions().get().cloned() {
         // A nested router removes its prefix from the URI of the request.
         *request.uri_mut() = whole;
     }
-    let handshake = connect_info(ConnectInfo { peer_addr, ..ConnectInfo::over("ws") }, request);
+    let handshake = connect_info(ConnectInfo { remote_addr, ..ConnectInfo::over("ws") }, request);
     let opening = async move {
         let upgraded = upgrade.await.map_err(|error| AcceptError::Handshake(error.to_string()))?;
         Ok((link(upgraded), handshake))

@@ -167,7 +167,7 @@ impl<I: Identity> ConnectLayers<I> {
         }));
         let outermost = self.0.iter().fold(innermost, |next, layer| layer(next));
         Arc::new(move |login, info| {
-            let peer = PeerLabel::Connecting { address: info.peer_addr };
+            let peer = PeerLabel::Connecting { address: info.remote_addr };
             let decided = (outermost.0)(Connecting { login: Bytes::copy_from_slice(login), info });
             Box::pin(async move { decided.await.map_err(|error| failure(error, peer)) })
         })

@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
@@ -161,7 +160,7 @@ struct NewConnection<I> {
     link: Link,
     peer_settings: PeerSettings,
     identity: I,
-    address: Option<SocketAddr>,
+    info: Arc<ConnectInfo>,
     connection_permit: ConnectionPermit,
 }
 
@@ -273,18 +272,18 @@ async fn accept_connection<I: Identity>(
     let late =
         || AcceptError::Handshake("the connection was not opened in time; raise `Limits::authentication`".into());
     let (mut link, info) = opened.map_err(|_| late())??;
-    let address = info.peer_addr;
-    let (peer_settings, authenticated) = establish(server, &mut link, info, permit, deadline).await?;
+    let (peer_settings, authenticated) = establish(server, &mut link, info.clone(), permit, deadline).await?;
     Ok(match authenticated {
         Authenticated::New(identity, connection_permit) => {
-            Accepted::New(NewConnection { link, peer_settings, identity, address, connection_permit })
+            let info = Arc::new(info);
+            Accepted::New(NewConnection { link, peer_settings, identity, info, connection_permit })
         }
         Authenticated::Resumed(socket, identity, request, token) => {
             // The driver of the session may run a handler that blocks its thread, and may therefore
             // accept the connection late. This delay must not affect other handshakes, so the
             // permit is released before.
             permit.release();
-            let resuming = resume(server, &socket, identity, link, peer_settings, request, token);
+            let resuming = resume(server, &socket, (identity, info), link, peer_settings, request, token);
             let late = |_| AcceptError::Handshake("the session did not accept its next connection in time".into());
             if let Err(Declined { mut link, message }) = timeout_at(deadline, resuming).await.map_err(late)? {
                 let reacquired = timeout_at(deadline, server.limiter.acquire_handshake()).await;
@@ -315,7 +314,7 @@ async fn open(incoming: Incoming, permit: &mut HandshakePermit) -> Result<(Link,
 async fn resume<I: Identity>(
     server: &Arc<Inner<I>>,
     socket: &Socket<I>,
-    identity: I,
+    (identity, info): (I, ConnectInfo),
     link: Link,
     peer_settings: PeerSettings,
     request: ResumeRequest,
@@ -331,7 +330,7 @@ async fn resume<I: Identity>(
     let (declined, outcome) = oneshot::channel();
     let resumed = socket.clone();
     let adopt = move || {
-        let replaced = resumed.replace_identity(Arc::new(identity));
+        let replaced = resumed.set_connection(identity, Arc::new(ConnectInfo { is_resumption: true, ..info }));
         hooks::run("drop of an identity", resumed.session().label(), || drop(replaced));
     };
     let (adopt, accept) = (Box::new(adopt), Box::new(accept));
@@ -348,7 +347,7 @@ fn start<I: Identity>(
     server: &Arc<Inner<I>>,
     connection: NewConnection<I>,
 ) -> Result<(Socket<I>, impl Future<Output = ()> + Send + use<I>), AcceptError> {
-    let NewConnection { link, mut peer_settings, identity, address, connection_permit } = connection;
+    let NewConnection { link, mut peer_settings, identity, info, connection_permit } = connection;
     let number = server.next_socket.fetch_add(1, Ordering::Relaxed);
     let token = Token::new(number).filter(|_| peer_settings.retransmit_limit.is_some());
     peer_settings.retransmit_limit = peer_settings.retransmit_limit.filter(|_| token.is_some());
@@ -357,7 +356,7 @@ fn start<I: Identity>(
     let Link { receiver, transmitter, received } =
         server.options.compression.wrap(link, peer_settings.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
-    let label = PeerLabel::Client { session: number, address };
+    let label = PeerLabel::Client { session: number, address: info.remote_addr };
     let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.interceptor.clone());
     let session = Session::new(label, transmitter, peer_settings, limits, routes, shared, false);
     session.send_server_hello(accepted);
@@ -367,7 +366,7 @@ fn start<I: Identity>(
     if let Some(announcement) = &server.announcement {
         session.announce(announcement);
     }
-    let socket = Socket::new(number, Peer::new(Arc::clone(&session)), identity, Arc::clone(server));
+    let socket = Socket::new(number, Peer::new(Arc::clone(&session)), (identity, info), Arc::clone(server));
     session.subscribe(server.fanout.log(number), number);
     session.set_detached_handlers(Arc::clone(&server.detached_handlers));
     session.set_owner::<I>(socket.downgrade());

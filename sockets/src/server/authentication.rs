@@ -129,7 +129,7 @@ async fn find_session<I: Identity>(
 /// Runs the user's authentication. If the authentication panics, the client may retry, since the
 /// next attempt may succeed.
 async fn authenticate<I: Identity>(server: &Inner<I>, login: &[u8], info: ConnectInfo) -> Result<I, AuthFailure> {
-    let peer = PeerLabel::Connecting { address: info.peer_addr };
+    let peer = PeerLabel::Connecting { address: info.remote_addr };
     let admission = hooks::run_future("authenticate", peer, || (server.authenticate)(login, info)).await;
     admission.unwrap_or_else(|| Err(Refusal::retry(FAILED).into())).map(Admission::into_identity)
 }

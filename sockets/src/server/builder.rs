@@ -100,7 +100,7 @@ impl ServerBuilder {
             routes: Routes::unlimited(),
             authenticate: Arc::new(|login, info| {
                 if !login.is_empty() {
-                    let peer = PeerLabel::Connecting { address: info.peer_addr };
+                    let peer = PeerLabel::Connecting { address: info.remote_addr };
                     event!(debug, %peer, "a login is ignored: the server has no `ServerBuilder::authenticate`");
                 }
                 Box::pin(async { Ok(Admission::new(())) })

@@ -4,6 +4,7 @@ use std::{
     any::type_name,
     hash::{Hash, Hasher},
     mem,
+    net::SocketAddr,
     sync::{Arc, Weak},
 };
 
@@ -16,6 +17,7 @@ use crate::{
     lock::{DroppedUnlocked, RwLock},
     peer_methods::peer_methods,
     session::{Call, Peer, Session},
+    transport::ConnectInfo,
 };
 use sockets_proto::name::check_room;
 
@@ -28,21 +30,22 @@ pub struct Socket<I = ()>(Arc<SocketInner<I>>);
 struct SocketInner<I> {
     number: u64,
     peer: Peer,
-    /// A resumption replaces the identity by another identity with the same key.
-    identity: RwLock<Arc<I>>,
+    /// The identity and the info of the last connection. A resumption replaces both. The new
+    /// identity has the same key.
+    connection: RwLock<(Arc<I>, Arc<ConnectInfo>)>,
     key_hash: u64,
     server: Arc<Inner<I>>,
     _unlocked: DroppedUnlocked,
 }
 
 impl<I> Socket<I> {
-    pub(super) fn new(number: u64, peer: Peer, identity: I, server: Arc<Inner<I>>) -> Self
+    pub(super) fn new(number: u64, peer: Peer, (identity, info): (I, Arc<ConnectInfo>), server: Arc<Inner<I>>) -> Self
     where
         I: Identity,
     {
         let key_hash = server.hash(&identity.key());
-        let identity = RwLock::new(Arc::new(identity));
-        Self(Arc::new(SocketInner { number, peer, identity, key_hash, server, _unlocked: DroppedUnlocked }))
+        let connection = RwLock::new((Arc::new(identity), info));
+        Self(Arc::new(SocketInner { number, peer, connection, key_hash, server, _unlocked: DroppedUnlocked }))
     }
 
     /// Returns the hash of the identity's key. The hash is computed once, while no lock is held.
@@ -81,13 +84,37 @@ impl<I> Socket<I> {
     /// replaces it. All other parts can change. Call this method whenever the identity is needed,
     /// and do not store a copy.
     pub fn identity(&self) -> Arc<I> {
-        Arc::clone(&self.0.identity.read())
+        Arc::clone(&self.0.connection.read().0)
     }
 
-    /// Replaces the identity. Returns the former identity, which the caller
-    /// drops while it holds no lock.
-    pub(super) fn replace_identity(&self, identity: Arc<I>) -> Arc<I> {
-        mem::replace(&mut *self.0.identity.write(), identity)
+    /// Returns the facts about the current connection, or about the last connection if there is
+    /// none.
+    ///
+    /// When the session is resumed over another connection, the facts of that connection replace
+    /// the former facts. The server keeps them, with the headers of a WebSocket's request, until the
+    /// socket is dropped.
+    ///
+    /// ```
+    /// # use sockets::Socket;
+    /// # fn example(socket: &Socket<String>) {
+    /// println!("{} is connected over {}", socket.identity(), socket.info().transport());
+    /// # }
+    /// ```
+    pub fn info(&self) -> Arc<ConnectInfo> {
+        Arc::clone(&self.0.connection.read().1)
+    }
+
+    /// Returns the client's address from [`info`](Self::info). Returns `None` if the transport has
+    /// no addresses.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.connection.read().1.remote_addr()
+    }
+
+    /// Replaces the identity and the info. Returns the former values, which the caller drops while
+    /// it holds no lock.
+    pub(super) fn set_connection(&self, identity: I, info: Arc<ConnectInfo>) -> (Arc<I>, Arc<ConnectInfo>) {
+        let connection = (Arc::new(identity), info);
+        mem::replace(&mut *self.0.connection.write(), connection)
     }
 }
 

@@ -79,36 +79,36 @@ impl Acceptor {
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {
-                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
+                let (stream, remote_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
-                let info = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("tcp") };
+                let info = ConnectInfo { remote_addr: Some(remote_addr), ..ConnectInfo::over("tcp") };
                 Ok(Incoming::Open(over_stream(read, write), info))
             }
             Self::Unix(acceptor) => ready!(acceptor.poll_accept(cx)),
             #[cfg(feature = "tls")]
             Self::Tls(listener, config) => {
-                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
+                let (stream, remote_addr) = ready!(poll_accept(listener, cx))?;
                 let config = Arc::clone(config);
                 Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
-                    let info = ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("tls") };
+                    let info = ConnectInfo { remote_addr: Some(remote_addr), certificates, ..ConnectInfo::over("tls") };
                     Ok((tls::link(stream), info))
                 }))
             }
             #[cfg(feature = "ws")]
             Self::Ws(listener, policy) => {
-                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
+                let (stream, remote_addr) = ready!(poll_accept(listener, cx))?;
                 let (read, write) = stream.into_split();
-                let info = ConnectInfo { peer_addr: Some(peer_addr), ..ConnectInfo::over("ws") };
+                let info = ConnectInfo { remote_addr: Some(remote_addr), ..ConnectInfo::over("ws") };
                 Ok(Incoming::opening(websocket::accept(read, write, Arc::clone(policy), info)))
             }
             #[cfg(all(feature = "ws", feature = "tls"))]
             Self::Wss(listener, config, policy) => {
-                let (stream, peer_addr) = ready!(poll_accept(listener, cx))?;
+                let (stream, remote_addr) = ready!(poll_accept(listener, cx))?;
                 let (config, policy) = (Arc::clone(config), Arc::clone(policy));
                 Ok(Incoming::opening(async move {
                     let (stream, certificates) = tls::accept(stream, config).await?;
-                    let info = ConnectInfo { peer_addr: Some(peer_addr), certificates, ..ConnectInfo::over("wss") };
+                    let info = ConnectInfo { remote_addr: Some(remote_addr), certificates, ..ConnectInfo::over("wss") };
                     let (read, write) = tokio::io::split(stream);
                     websocket::accept(read, write, policy, info).await
                 }))
@@ -122,10 +122,10 @@ async fn listen(authority: &Authority) -> io::Result<TcpListener> {
 }
 
 fn poll_accept(listener: &TcpListener, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-    let (stream, peer_addr) = ready!(listener.poll_accept(cx))?;
+    let (stream, remote_addr) = ready!(listener.poll_accept(cx))?;
     // Frames are batched before they are written, so Nagle's algorithm would only delay them. The
     // call fails only if the connection is lost already. The error is ignored, because the first
     // read also reports the loss.
     let _ = stream.set_nodelay(true);
-    Poll::Ready(Ok((stream, peer_addr)))
+    Poll::Ready(Ok((stream, remote_addr)))
 }

@@ -1,5 +1,7 @@
 //! Accepted connections, and the facts that a server knows about them.
 
+#[cfg(feature = "ws")]
+use std::sync::{Arc, LazyLock};
 use std::{future::Future, net::SocketAddr, pin::Pin};
 
 #[cfg(feature = "tls")]
@@ -11,43 +13,46 @@ use crate::connect_error::AcceptError;
 /// The facts about a connection: addresses, headers, certificates, credentials.
 ///
 /// The function that is passed to `authenticate` can take this type as its second argument.
+/// [`Socket::info`](crate::Socket::info) returns the facts about the current connection.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ConnectInfo {
-    /// The peer's address, if the transport has addresses.
-    pub peer_addr: Option<SocketAddr>,
-    /// The transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"`, or `"memory"`. For a
-    /// transport of the user, the name is `"stream"` or `"messages"`.
-    pub transport: &'static str,
+    pub(crate) remote_addr: Option<SocketAddr>,
+    pub(crate) transport: &'static str,
     pub(crate) is_resumption: bool,
     pub(crate) credentials: Option<PeerCredentials>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: Vec<CertificateDer<'static>>,
+    /// The request of a WebSocket. It is shared, since a session keeps the facts of its connection.
     #[cfg(feature = "ws")]
-    pub(crate) path: String,
-    #[cfg(feature = "ws")]
-    pub(crate) headers: http::HeaderMap,
-    #[cfg(feature = "ws")]
-    pub(crate) extensions: http::Extensions,
+    pub(crate) request: Option<Arc<http::request::Parts>>,
 }
 
 impl ConnectInfo {
     /// Creates the info of a connection. Only the transport of the connection is known.
     pub(crate) fn over(transport: &'static str) -> Self {
         Self {
-            peer_addr: None,
+            remote_addr: None,
             transport,
             is_resumption: false,
             credentials: None,
             #[cfg(feature = "tls")]
             certificates: Vec::new(),
             #[cfg(feature = "ws")]
-            path: String::new(),
-            #[cfg(feature = "ws")]
-            headers: http::HeaderMap::new(),
-            #[cfg(feature = "ws")]
-            extensions: http::Extensions::new(),
+            request: None,
         }
+    }
+
+    /// Returns the client's address. Returns `None` if the transport has no addresses.
+    ///
+    /// Behind a proxy, this is the proxy's address. `headers` may contain the client's own address.
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.remote_addr
+    }
+
+    /// Returns the transport's name: `"tcp"`, `"unix"`, `"tls"`, `"ws"`, `"wss"` or `"memory"`. For
+    /// a transport of the user, the name is `"stream"` or `"messages"`.
+    pub fn transport(&self) -> &str {
+        self.transport
     }
 
     /// Returns `true` if the client presents a valid resumption token.
@@ -82,7 +87,8 @@ impl ConnectInfo {
     /// path, even in a nested router.
     #[cfg(feature = "ws")]
     pub fn path(&self) -> &str {
-        &self.path
+        let path = self.request.as_ref().and_then(|request| request.uri.path_and_query());
+        path.map_or("", http::uri::PathAndQuery::as_str)
     }
 
     /// Returns the headers of the WebSocket's HTTP request, including cookies.
@@ -90,7 +96,8 @@ impl ConnectInfo {
     /// Returns an empty map for other transports.
     #[cfg(feature = "ws")]
     pub fn headers(&self) -> &http::HeaderMap {
-        &self.headers
+        static NONE: LazyLock<http::HeaderMap> = LazyLock::new(http::HeaderMap::new);
+        self.request.as_ref().map_or(&NONE, |request| &request.headers)
     }
 
     /// Returns the extensions of the WebSocket's HTTP request.
@@ -99,7 +106,8 @@ impl ConnectInfo {
     /// transports, the method returns an empty collection.
     #[cfg(feature = "ws")]
     pub fn extensions(&self) -> &http::Extensions {
-        &self.extensions
+        static NONE: LazyLock<http::Extensions> = LazyLock::new(http::Extensions::new);
+        self.request.as_ref().map_or(&NONE, |request| &request.extensions)
     }
 }
 

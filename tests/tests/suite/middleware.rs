@@ -304,7 +304,7 @@ fn doorman(
             let (welcomed, mut next) = (Arc::clone(&welcomed), next.clone());
             seen.fetch_add(1, Ordering::Relaxed);
             async move {
-                assert!(!connecting.info().transport.is_empty());
+                assert!(!connecting.info().transport().is_empty());
                 let admission = next.call(connecting).await?;
                 if *admission.identity() == Player::new("ben") {
                     return Err(Refusal::new("not you").into());

@@ -59,7 +59,7 @@ where
 {
     let mut read = BytesMut::new();
     let checked = match head::read::<Request<()>>(&mut reader, &mut read).await {
-        Ok(request) => policy.check(&request, info.peer_addr).map(|response| (request, response)),
+        Ok(request) => policy.check(&request, info.remote_addr).map(|response| (request, response)),
         Err(HeadError::Io(error)) => return Err(error.into()),
         Err(HeadError::Cut) => return Err(AcceptError::Handshake(HeadError::Cut.to_string())),
         Err(HeadError::NotHttp) => {
@@ -207,16 +207,14 @@ fn is_host(host: &str) -> bool {
 
 /// Adds the facts of the upgrade request to `info`.
 pub(crate) fn connect_info<T>(info: ConnectInfo, request: Request<T>) -> ConnectInfo {
-    let (parts, _) = request.into_parts();
-    let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let mut headers = parts.headers;
+    let (mut parts, _) = request.into_parts();
     for secret in [header::COOKIE, header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
         // Secrets must not appear in the `Debug` output of a `ConnectInfo`.
-        if let Entry::Occupied(mut values) = headers.entry(secret) {
+        if let Entry::Occupied(mut values) = parts.headers.entry(secret) {
             values.iter_mut().for_each(|value| value.set_sensitive(true));
         }
     }
-    ConnectInfo { path, headers, extensions: parts.extensions, ..info }
+    ConnectInfo { request: Some(Arc::new(parts)), ..info }
 }
 
 /// Sends the error response, and waits until the client has read it.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::unbounded_channel;
 every_transport! {
     async fn authentication_receives_connection_info(net: Transport) {
         let server = net.serve(Server::builder().authenticate(|login: Login, handshake: ConnectInfo| async move {
-            Ok::<_, Refusal>(Seen((login.name, handshake.peer_addr, handshake.transport)))
+            Ok::<_, Refusal>(Seen((login.name, handshake.remote_addr(), handshake.transport().to_owned())))
         })).await;
         let _client = net.connect(&server, Client::builder().auth(Login::new("ada"))).await;
         let (name, address, transport) = &server.sockets()[0].identity().0;

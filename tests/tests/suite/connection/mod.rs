@@ -10,6 +10,7 @@ mod connected_hook;
 mod each_session;
 mod errors;
 mod identity;
+mod info;
 mod refusals;
 mod socket_ids;
 mod time_limits;

@@ -17,13 +17,13 @@ struct User {
     #[identity(key)]
     name: String,
     #[identity(key)]
-    transport: &'static str,
+    transport: String,
 }
 
 #[tokio::test]
 async fn room_spans_all_transports() {
     let check = |name: String, handshake: ConnectInfo| async move {
-        Ok::<_, Refusal>(User { name, transport: handshake.transport })
+        Ok::<_, Refusal>(User { name, transport: handshake.transport().to_owned() })
     };
     let server = Server::builder().authenticate(check).connected(|socket: Socket<User>| async move {
         socket.join("lobby").unwrap();

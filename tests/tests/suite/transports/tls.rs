@@ -79,8 +79,8 @@ async fn client_certificate_reaches_authentication() {
         .build()
         .unwrap();
     let server = Server::builder().tls(config).authenticate(|(): (), handshake: ConnectInfo| async move {
-        assert_eq!(handshake.transport, "tls");
-        assert!(handshake.peer_addr.is_some());
+        assert_eq!(handshake.transport(), "tls");
+        assert!(handshake.remote_addr().is_some());
         let certificate = handshake.certificates().first().ok_or(Refusal::new("who?"))?.to_vec();
         Ok(User { certificate })
     });

@@ -40,8 +40,8 @@ async fn unix_path_is_accepted_with_and_without_slashes() {
 async fn authentication_receives_peer_credentials() {
     let path = unique_path();
     let server = Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
-        assert_eq!(handshake.transport, "unix");
-        assert_eq!(handshake.peer_addr, None);
+        assert_eq!(handshake.transport(), "unix");
+        assert_eq!(handshake.remote_addr(), None);
         handshake.credentials().map(Seen).ok_or(Refusal::new("who?"))
     });
     let server = server.bind(&url(&path)).await.unwrap();

@@ -167,15 +167,16 @@ async fn websocket_at_a_path_is_at_that_path_alone() {
 
 /// The input of authentication. The fields are the transport, the path, a cookie, and `true` for a
 /// loopback address.
-type Input = (&'static str, String, Option<String>, bool);
+type Input = (String, String, Option<String>, bool);
 
 /// Returns a server. Its authentication returns the input as the identity.
 pub(super) fn seeing_server() -> ServerBuilder<Seen<Input>> {
     Server::builder().authenticate(|(): (), handshake: ConnectInfo| async move {
         assert!(!format!("{handshake:?}").contains("session"), "cookies do not get into logs");
         let cookie = handshake.headers().get("cookie").and_then(|cookie| cookie.to_str().ok()).map(str::to_owned);
-        let address = handshake.peer_addr.ok_or_else(|| Refusal::new("no address"))?;
-        Ok::<_, Refusal>(Seen((handshake.transport, handshake.path().to_owned(), cookie, address.ip().is_loopback())))
+        let address = handshake.remote_addr().ok_or_else(|| Refusal::new("no address"))?;
+        let (transport, path) = (handshake.transport().to_owned(), handshake.path().to_owned());
+        Ok::<_, Refusal>(Seen((transport, path, cookie, address.ip().is_loopback())))
     })
 }
 
@@ -189,8 +190,11 @@ pub(super) async fn be_seen(server: &Server<Seen<Input>>, address: SocketAddr) -
     assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.message().await[6], 0, "welcome");
     raw.message().await;
+    let info = server.sockets()[0].info();
+    assert_eq!(info.path(), "/live?room=1");
+    assert_eq!(info.headers()["cookie"], "session=42");
     let identity = server.sockets()[0].identity();
-    assert_eq!(identity.0, ("ws", "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
+    assert_eq!(identity.0, ("ws".to_owned(), "/live?room=1".to_owned(), Some("session=42".to_owned()), true));
     raw
 }
 
