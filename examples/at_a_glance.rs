@@ -10,12 +10,12 @@ trait Visitors {
     async fn add(&self, a: i32, b: i32) -> i32;
 }
 
-/// The server's handler for a visitor, with the visitor's name.
-struct Visitor(String);
+/// The server's handler for a visitor.
+struct Visitor(Socket<String>);
 
 impl Visitors for Visitor {
     async fn say(&self, text: &str) {
-        println!("{} said {text}", self.0);
+        println!("{} said {text}", self.0.identity());
     }
 
     async fn add(&self, a: i32, b: i32) -> i32 {
@@ -30,10 +30,10 @@ static GONE: Notify = Notify::const_new();
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder()
         .authenticate(|name: String| async { Ok(name) })
+        .serve_each(|socket| VisitorsServer::new(Visitor(socket.clone())))
         .connected(|socket: Socket<String>| async move {
             let name = socket.identity();
             println!("{name} has connected");
-            socket.serve(VisitorsServer::new(Visitor(name.to_string())));
             socket.on_disconnect(|_| async move {
                 println!("{name} has disconnected");
                 GONE.notify_one();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockets::{Call, Refusal, Server, Socket};
+use sockets::{Refusal, Server, Socket};
 use tokio::sync::Mutex;
 
 use crate::contract::{Board, Person, ViewerClient};
@@ -32,25 +32,26 @@ async fn send_viewers(server: &Server<Person>) {
     let _ = ViewerClient::new(&room).here(people).await;
 }
 
-pub struct TheBoard;
+/// The handler of a viewer's calls.
+pub struct BoardHandler {
+    pub viewer: Socket<Person>,
+}
 
-impl Board for TheBoard {
-    async fn me(&self, call: &Call) -> u32 {
-        call.socket::<Person>().map_or(0, |socket| socket.identity().id)
+impl Board for BoardHandler {
+    async fn me(&self) -> u32 {
+        self.viewer.identity().id
     }
 
-    async fn point(&self, call: &Call, x: u16, y: u16) {
-        let Some(socket) = call.socket::<Person>() else { return };
-        let others = socket.server().room(ROOM).except(&socket);
-        let _ = ViewerClient::new(&others).pointed(socket.identity().id, x, y).await;
+    async fn point(&self, x: u16, y: u16) {
+        let others = self.viewer.server().room(ROOM).except(&self.viewer);
+        let _ = ViewerClient::new(&others).pointed(self.viewer.identity().id, x, y).await;
     }
 
-    async fn ask(&self, call: &Call, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String> {
-        let server = call.server::<Person>().ok_or("the server is gone")?;
+    async fn ask(&self, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String> {
         if question.is_empty() || !(2..=5).contains(&choices.len()) {
             return Err("a vote needs a question and two to five choices".into());
         }
-        let viewers = ViewerClient::new(&server.room(ROOM));
+        let viewers = ViewerClient::new(&self.viewer.server().room(ROOM));
         let mut votes = vec![0; choices.len()];
         let mut replies = viewers.clone().with_timeout(VOTE).vote(question, choices.clone());
         while let Some((_, choice)) = replies.next().await {

@@ -15,15 +15,15 @@ pub struct Person {
 #[sockets::group("Board")]
 pub trait Board {
     /// Returns the caller's id.
-    async fn me(&self, call: &sockets::Call) -> u32;
+    async fn me(&self) -> u32;
 
     /// Moves the caller's cursor. The unit is a thousandth of the board's width or height.
     #[emit]
-    async fn point(&self, call: &sockets::Call, x: u16, y: u16);
+    async fn point(&self, x: u16, y: u16);
 
     /// Starts a vote of all viewers. Returns the number of votes for each choice, and sends these
     /// numbers to all viewers.
-    async fn ask(&self, call: &sockets::Call, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String>;
+    async fn ask(&self, question: &str, choices: Vec<String>) -> Result<Vec<u32>, String>;
 }
 
 /// The methods that viewers serve and the server calls.

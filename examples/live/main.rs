@@ -22,7 +22,7 @@ use sockets::{Refusal, Server, ServerBuilder};
 use tokio::net::TcpListener;
 
 use crate::{
-    board::TheBoard,
+    board::BoardHandler,
     contract::{BoardServer, Person},
 };
 
@@ -42,7 +42,7 @@ fn server() -> ServerBuilder<Person> {
             }
         })
         .connected(board::welcome)
-        .serve(BoardServer::new(TheBoard))
+        .serve_each(|viewer| BoardServer::new(BoardHandler { viewer: viewer.clone() }))
 }
 
 fn script(text: &'static str) -> impl IntoResponse {

@@ -3,7 +3,6 @@
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
-use sockets::Call;
 
 /// The login of a customer.
 #[derive(Serialize, Deserialize)]
@@ -60,9 +59,8 @@ pub trait Purchases {
     async fn get_price(&self, item: &str) -> Option<u32>;
     /// Buys an item. The customer receives the error unchanged.
     async fn buy(&self, item: &str, count: u32) -> Result<Receipt, PurchaseError>;
-    /// Subscribes the customer to price changes of an item. The parameter `call` identifies the
-    /// caller to the handler. The stub has no such parameter, because the caller does not send it.
-    async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError>;
+    /// Subscribes the customer to price changes of an item.
+    async fn watch(&self, item: &str) -> Result<(), PurchaseError>;
 }
 
 /// A subgroup of `Purchases`. The shop serves it with another handler.

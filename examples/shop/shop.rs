@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sockets::{BindError, Call, Refusal, Server, Socket};
+use sockets::{BindError, Refusal, Server, Socket};
 
 use crate::{
     contract::{
@@ -56,18 +56,15 @@ impl Shop {
                 }
                 Ok(Player { name: login.name })
             })
-            // All customers share this handler, whereas the hook `connected` creates a separate
-            // handler for each customer.
+            // Each customer has a handler, which refers to the customer's socket.
+            .serve_each(move |customer| {
+                PurchasesServer::new(Counter { customer: customer.clone(), shop: Arc::clone(&shop) })
+            })
+            // All customers share this handler.
             .serve(RefundsServer::new(Desk { shop: Arc::clone(self) }))
-            .connected(move |socket: Socket<Player>| {
-                let shop = Arc::clone(&shop);
-                async move {
-                    let customer = Player::clone(&socket.identity());
-                    says("shop", &format!("{} comes in", customer.name));
-                    socket.join(LOBBY)?;
-                    socket.serve(PurchasesServer::new(Counter { customer, shop }));
-                    Ok(())
-                }
+            .connected(|customer: Socket<Player>| async move {
+                says("shop", &format!("{} comes in", customer.identity().name));
+                Ok(customer.join(LOBBY)?)
             })
             .bind("tcp://127.0.0.1:0")
             .await
@@ -93,7 +90,7 @@ fn watchers_of(item: &str) -> String {
 
 /// The handler of a single customer's calls.
 struct Counter {
-    customer: Player,
+    customer: Socket<Player>,
     shop: Arc<Shop>,
 }
 
@@ -111,18 +108,16 @@ impl Purchases for Counter {
         ledger.sold += 1;
         let receipt = Receipt { number: ledger.sold, item: item.to_owned(), count, paid };
         ledger.receipts.insert(receipt.number, receipt.clone());
-        says("shop", &format!("sells {count} x {item} to {}, {left} left", self.customer.name));
+        says("shop", &format!("sells {count} x {item} to {}, {left} left", self.customer.identity().name));
         Ok(receipt)
     }
 
-    async fn watch(&self, call: &Call, item: &str) -> Result<(), PurchaseError> {
+    async fn watch(&self, item: &str) -> Result<(), PurchaseError> {
         if !self.shop.ledger().shelf.contains_key(item) {
             return Err(PurchaseError::NoSuchItem);
         }
-        if let Some(socket) = call.socket::<Player>()
-            && let Err(error) = socket.join(&watchers_of(item))
-        {
-            says("shop", &format!("{} cannot watch {item}: {error}", self.customer.name));
+        if let Err(error) = self.customer.join(&watchers_of(item)) {
+            says("shop", &format!("{} cannot watch {item}: {error}", self.customer.identity().name));
         }
         Ok(())
     }

@@ -255,9 +255,11 @@ use crate::{attr::GroupArgs, errors::Errors, model::Group};
 /// A reference `&T` borrows from the received bytes if `&T` implements `Deserialize`. This also
 /// applies if `T` is an alias. Inside another type, only such references are possible.
 ///
-/// A handler that needs its caller takes `call: &sockets::Call` as the first argument. The caller
-/// does not send this argument, and the stub has no such parameter. If a program has a type `Call`
-/// of its own, write that type with a path, such as `phone::Call`.
+/// With `ServerBuilder::serve_each`, a handler belongs to a single socket, which is the caller. Any
+/// other handler that needs its caller takes `call: &sockets::Call` as the first argument. So does a
+/// handler that needs the deadline of the call. The caller does not send this argument, and the stub
+/// has no such parameter. If a program has a type `Call` of its own, write that type with a path,
+/// such as `phone::Call`.
 ///
 /// ```
 /// #[sockets::group("Lobby")]

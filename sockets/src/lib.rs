@@ -52,8 +52,8 @@
 //!   and a request returns [`Replies`], a stream with exactly one result for each member.
 //! - [`Peer`], [`Group`] and [`Listener`] call and serve methods by name, without a contract.
 //! - [`CallError`], [`ConnectError`] and [`DisconnectReason`] describe failures.
-//! - [`Call`] is an argument by which a handler accesses its caller: a [`Peer`], and on a server
-//!   also a [`Socket`].
+//! - [`ServerBuilder::serve_each`] creates a handler for each [`Socket`]. [`Call`] is an argument by
+//!   which any handler accesses its caller: a [`Peer`], and on a server also a [`Socket`].
 //! - [`Limits`] bounds the resources that a peer can consume. [`Stats`] counts the messages of a
 //!   session that were dropped or failed.
 //!

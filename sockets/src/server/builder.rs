@@ -195,7 +195,8 @@ impl<S: BuilderState> ServerBuilder<S> {
         builder
     }
 
-    /// Serves a group to all sockets. The sockets share the handler.
+    /// Serves a group to all sockets. The sockets share the handler. With
+    /// [`serve_each`](Self::serve_each), each socket has its own handler instead.
     ///
     /// # Panics
     ///
