@@ -52,7 +52,7 @@ impl IncomingCall {
 /// [`SessionCore::end_emit`](super::SessionCore::end_emit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowPermit {
-    pub(super) length: usize,
+    pub(super) length: u32,
     /// The end of the queue of pending messages when the call arrived. All messages before this
     /// position are older than the call's handler, so the reply does not wait for them.
     pub(super) received_at: QueuePosition,
@@ -63,7 +63,7 @@ pub struct WindowPermit {
 impl WindowPermit {
     /// Returns the length of the call's frame in bytes.
     pub fn length(self) -> usize {
-        self.length
+        self.length as usize
     }
 }
 

@@ -27,14 +27,24 @@ pub(crate) fn run_handler<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T
 
 /// Runs a step of a hook of this session.
 pub(crate) fn run_hook<S, T>(session: &Arc<S>, step: impl FnOnce() -> T) -> T {
-    struct Reset(usize);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            SESSION.set(self.0);
-        }
-    }
-    let _reset = Reset(SESSION.replace(Arc::as_ptr(session).addr()));
+    let _context = HookContext::enter(session);
     step()
+}
+
+/// Marks the code that runs on this thread as a hook of a session, until this value is dropped.
+#[must_use]
+pub(crate) struct HookContext(usize);
+
+impl HookContext {
+    pub(crate) fn enter<S>(session: &Arc<S>) -> Self {
+        Self(SESSION.replace(Arc::as_ptr(session).addr()))
+    }
+}
+
+impl Drop for HookContext {
+    fn drop(&mut self) {
+        SESSION.set(self.0);
+    }
 }
 
 /// Returns `true` if a handler or hook of this session runs on this thread. Such a handler or hook

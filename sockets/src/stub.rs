@@ -63,12 +63,12 @@ impl Stub<Peer> {
     /// # Errors
     ///
     /// See [`CallError`].
-    pub async fn request<R: DeserializeOwned>(
+    pub fn request<R: DeserializeOwned>(
         &self,
         method: &'static Method,
         args: &(impl Serialize + ?Sized),
-    ) -> Result<R, CallError> {
-        self.target.call(Callee::Declared(method), self.timeout(method), args).await
+    ) -> impl Future<Output = Result<R, CallError>> {
+        self.target.call(Callee::Declared(method), self.timeout(method), args)
     }
 
     /// Sends a request of a method that returns a `Result`. If the future is dropped, the peer

@@ -232,6 +232,7 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     fn acquire_permit(&mut self, length: usize) -> Result<WindowPermit, ProtocolError> {
         self.recv_window.receive(length)?;
+        let length = u32::try_from(length).map_err(|_| ProtocolError::WindowOverrun)?;
         Ok(WindowPermit { length, received_at: self.pending.position(), epoch: self.epoch })
     }
 

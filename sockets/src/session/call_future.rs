@@ -1,15 +1,12 @@
 //! A request that waits for its result.
 
 use crate::method::Callee;
-#[cfg(feature = "middleware")]
-use crate::method::Kind;
 use std::{
     any::type_name,
-    future::{Future, poll_fn},
+    future::Future,
     mem,
     ops::Deref,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -18,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout_at;
 
 use super::{Described, Session, Waiter};
-use crate::codec::{self, DecodeError, EncodeError, Payload, decode_within};
+use crate::codec::{DecodeError, EncodeError, Payload, decode_within};
 use crate::elements::failing_element;
 use crate::{call_error::CallError, clock::now};
 use sockets_proto::{CallId, CallResult, clamp_timeout};
@@ -37,44 +34,7 @@ pub(super) struct CallFuture<S: Deref<Target = Session>> {
 }
 
 impl Session {
-    /// Makes a request and waits for its reply. If `timeout` is `None`, the timeout is
-    /// [`Limits::call_timeout`](crate::Limits::call_timeout).
-    pub(crate) async fn call<R: DeserializeOwned>(
-        self: &Arc<Self>,
-        callee: Callee<'_>,
-        timeout: Option<Duration>,
-        args: &(impl Serialize + ?Sized),
-    ) -> Result<R, CallError> {
-        let mut timeout = timeout.unwrap_or(self.limits.call_timeout);
-        #[cfg(feature = "middleware")]
-        if let Some(interceptor) = self.outgoing_interceptor.as_deref() {
-            let reply = self.send_through(interceptor, callee, Kind::Request, timeout, args)?.await?;
-            return self.decode_reply(callee, &reply);
-        }
-        loop {
-            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let request = |payload: &Payload<'_>| Self::request(&**self, callee, timeout, payload, waker);
-            let waiting = match codec::with_scratch(args, request) {
-                Ok(Err(CallError::ShuttingDown)) => {
-                    let deadline = now() + clamp_timeout(timeout);
-                    Box::pin(self.until_next_server(deadline)).await?;
-                    timeout = deadline.saturating_duration_since(now());
-                    continue;
-                }
-                Ok(waiting) => waiting?,
-                Err(error) => return Err(self.cannot_encode(callee, &error, args)),
-            };
-            let deadline = waiting.deadline;
-            let result = waiting.await;
-            if !self.may_repeat(callee, &result) {
-                let reply = CallError::from_call_result(result, self, || Described::new(callee).name())?;
-                return self.decode_reply(callee, &reply);
-            }
-            timeout = deadline.saturating_duration_since(now());
-        }
-    }
-
-    fn decode_reply<R: DeserializeOwned>(&self, callee: Callee<'_>, reply: &[u8]) -> Result<R, CallError> {
+    pub(super) fn decode_reply<R: DeserializeOwned>(&self, callee: Callee<'_>, reply: &[u8]) -> Result<R, CallError> {
         decode_within(reply, self.limits.max_decoded as usize)
             .map_err(|error| self.cannot_decode_reply::<R>(callee, &error))
     }
