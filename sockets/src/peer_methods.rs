@@ -122,7 +122,8 @@ macro_rules! peer_methods {
         }
 
         /// Runs `f` once when the session has ended, for any reason. If the session has already
-        /// ended, `f` runs immediately. A socket leaves its rooms before `f` runs.
+        /// ended, `f` runs immediately. A socket leaves its rooms before `f` runs, but
+        /// [`Socket::rooms`](crate::Socket::rooms) still returns their names.
         ///
         /// The function `f` runs on the tokio runtime. If the runtime has been shut down, `f` does
         /// not run.

@@ -17,13 +17,13 @@ use serde::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "middleware")]
 use super::replies::Decoder;
 use super::{
-    Inner, Member, Replies, Socket,
+    Inner, JoinError, Member, Replies, Socket,
     registry::Registry,
     replies::{Decode, decode_plain},
 };
 use crate::codec::{self, EncodeError, Payload};
 use crate::elements::failing_element;
-use crate::lock::{self, RwLock};
+use crate::lock::{self, RwLock, event};
 use crate::{
     broadcast::MemberList,
     call_error::CallError,
@@ -40,7 +40,7 @@ use crate::{
 };
 #[cfg(feature = "middleware")]
 use sockets_proto::clamp_timeout;
-use sockets_proto::{Role, shared_emit, shared_request};
+use sockets_proto::{Role, name::check_room, shared_emit, shared_request};
 
 /// A set of sockets, such as a room. The server evaluates the set at each call. A call to a room
 /// therefore reaches the sockets that are members of the room at that time.
@@ -247,6 +247,48 @@ impl<I: Identity> Audience<I> {
     #[expect(clippy::unused_async, reason = "the members of other nodes will have to be requested")]
     pub async fn members(&self) -> Vec<Member<I>> {
         self.sockets().into_iter().map(Member::new).collect()
+    }
+
+    /// Lets the current members join a room, as [`Socket::join`] does. Clients that become members
+    /// of the audience later do not join.
+    ///
+    /// If a member is in [`Limits::rooms_per_socket`](crate::Limits::rooms_per_socket) rooms
+    /// already, the method skips that member, and logs a warning.
+    ///
+    /// # Errors
+    ///
+    /// The method fails if the name of the room is invalid.
+    pub fn join(&self, room: &str) -> Result<(), JoinError> {
+        check_room(room)?;
+        for socket in self.sockets() {
+            // A member whose session has just ended needs no room.
+            if let Err(error @ JoinError::TooManyRooms { .. }) = socket.join(room) {
+                event!(warn, peer = %socket.session().label(), room, %error, "a member could not join a room");
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the current members leave a room, as [`Socket::leave`] does.
+    pub fn leave(&self, room: &str) {
+        for socket in self.sockets() {
+            socket.leave(room);
+        }
+    }
+
+    /// Disconnects the current members that are connected to this node, as [`Socket::disconnect`]
+    /// does.
+    ///
+    /// ```
+    /// # fn example(server: &sockets::Server<String>) {
+    /// // Disconnects all devices of a user.
+    /// server.users(["ada"]).disconnect("the account was deleted");
+    /// # }
+    /// ```
+    pub fn disconnect(&self, message: &str) {
+        for socket in self.sockets() {
+            socket.disconnect(message);
+        }
     }
 
     /// Sends an emit to every member. The returned future does not refer to `args`.

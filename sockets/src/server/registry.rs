@@ -84,8 +84,11 @@ impl<I> Registry<I> {
         rooms
     }
 
-    pub(super) fn rooms_of(&self, id: u64) -> Vec<String> {
-        self.sockets.get(&id).into_iter().flat_map(|entry| entry.rooms.iter().cloned()).collect()
+    /// Returns the rooms of a socket. If the socket has left the registry, returns the rooms that it
+    /// was in at that time.
+    pub(super) fn rooms_of<'a>(&'a self, socket: &'a Socket<I>) -> Option<&'a BTreeSet<String>> {
+        let entry = self.sockets.get(&socket.number());
+        entry.map(|entry| &entry.rooms).or_else(|| socket.last_rooms())
     }
 
     /// Adds a socket to a room. Returns `false` if the socket is in too many rooms already.
@@ -146,15 +149,17 @@ impl<I> Registry<I> {
         Ok(())
     }
 
-    /// Removes a socket from the registry and from its rooms. Returns the socket, because its drop
-    /// runs user code: the caller drops it after it has released the registry's lock.
+    /// Removes a socket from the registry and from its rooms. The socket keeps the names of the
+    /// rooms. Returns the socket, because its drop runs user code: the caller drops it after it has
+    /// released the registry's lock.
     pub(super) fn remove(&mut self, id: u64) -> Option<Socket<I>> {
-        let entry = self.sockets.remove(&id)?;
+        let SocketEntry { socket, rooms } = self.sockets.remove(&id)?;
         self.all_members.take();
-        for room in &entry.rooms {
+        for room in &rooms {
             self.remove_member(id, room);
         }
-        let hash = entry.socket.key_hash();
+        socket.set_last_rooms(rooms);
+        let hash = socket.key_hash();
         if let Some(numbers) = self.by_key.get_mut(&hash) {
             numbers.remove(&id);
             if numbers.is_empty() {
@@ -162,7 +167,7 @@ impl<I> Registry<I> {
                 self.by_key.release_unused();
             }
         }
-        Some(entry.socket)
+        Some(socket)
     }
 
     /// Returns the sockets with keys of this hash, oldest first.

@@ -2,10 +2,11 @@
 
 use std::{
     any::type_name,
+    collections::BTreeSet,
     hash::{Hash, Hasher},
     mem,
     net::SocketAddr,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use super::{Inner, Server, SocketId, join_error::JoinError};
@@ -34,6 +35,8 @@ struct SocketInner<I> {
     /// identity has the same key.
     connection: RwLock<(Arc<I>, Arc<ConnectInfo>)>,
     key_hash: u64,
+    /// The rooms that the socket was in when its session ended.
+    last_rooms: OnceLock<BTreeSet<String>>,
     server: Arc<Inner<I>>,
     _unlocked: DroppedUnlocked,
 }
@@ -45,7 +48,16 @@ impl<I> Socket<I> {
     {
         let key_hash = server.hash(&identity.key());
         let connection = RwLock::new((Arc::new(identity), info));
-        Self(Arc::new(SocketInner { number, peer, connection, key_hash, server, _unlocked: DroppedUnlocked }))
+        let last_rooms = OnceLock::new();
+        Self(Arc::new(SocketInner {
+            number,
+            peer,
+            connection,
+            key_hash,
+            last_rooms,
+            server,
+            _unlocked: DroppedUnlocked,
+        }))
     }
 
     /// Returns the hash of the identity's key. The hash is computed once, while no lock is held.
@@ -56,6 +68,16 @@ impl<I> Socket<I> {
     /// Returns the number of the socket, which follows the order in which sockets connected.
     pub(super) fn number(&self) -> u64 {
         self.0.number
+    }
+
+    pub(super) fn last_rooms(&self) -> Option<&BTreeSet<String>> {
+        self.0.last_rooms.get()
+    }
+
+    /// Sets the rooms that the socket was in when its session ended.
+    pub(super) fn set_last_rooms(&self, rooms: BTreeSet<String>) {
+        // A socket leaves the registry once.
+        let _ = self.0.last_rooms.set(rooms);
     }
 
     pub(super) fn peer(&self) -> &Peer {
@@ -148,9 +170,35 @@ impl<I: Identity> Socket<I> {
         self.0.server.registry.write().leave(self.number(), room);
     }
 
+    /// Returns `true` if the socket is in this room. After the session has ended, the method
+    /// describes the rooms at the end, as [`rooms`](Self::rooms) does.
+    pub fn is_in(&self, room: &str) -> bool {
+        self.0.server.registry.read().rooms_of(self).is_some_and(|rooms| rooms.contains(room))
+    }
+
     /// Returns the names of the socket's rooms, in alphabetical order.
+    ///
+    /// When its session ends, a socket leaves its rooms, and so is no member of them any more. After
+    /// that, this method still returns their names, for hooks of
+    /// [`on_disconnect`](Self::on_disconnect):
+    ///
+    /// ```
+    /// # use sockets::{Server, Socket};
+    /// # let builder = Server::builder().authenticate(|name: String| async move { Ok(name) });
+    /// builder.connected(|socket: Socket<String>| async move {
+    ///     socket.join("lobby")?;
+    ///     let leaving = socket.clone();
+    ///     socket.on_disconnect(|_| async move {
+    ///         for room in leaving.rooms() {
+    ///             let left = leaving.server().room(&room).emit("left", &*leaving.identity()).await;
+    ///             left.unwrap_or_else(|error| println!("{error}"));
+    ///         }
+    ///     });
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn rooms(&self) -> Vec<String> {
-        self.0.server.registry.read().rooms_of(self.number())
+        self.0.server.registry.read().rooms_of(self).into_iter().flatten().cloned().collect()
     }
 
     /// Disconnects the client with a message. The server sends the message after everything that is
