@@ -71,6 +71,7 @@
 //! | `axum` | a route for WebSockets in an axum application; enables `ws` |
 //! | `compression` | LZ4 for large messages |
 //! | `middleware` | tower's layers around connecting, calls and emits |
+//! | `test-util` | a link between clients and a server that tests can break, freeze and restore |
 //!
 //! # Further reading
 //!
@@ -124,6 +125,8 @@ mod session;
 mod session_hooks;
 mod stub;
 mod target;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 #[cfg(test)]
 mod tests;
 mod thread_cache;

@@ -157,6 +157,12 @@ impl<I: Identity> Server<I> {
         Self { inner, keep_open: None }
     }
 
+    /// Returns a handle to this server that does not keep it open.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn weak(&self) -> Self {
+        Self::weak_handle(Arc::clone(&self.inner))
+    }
+
     /// Listens on an address. The method can be called several times, with addresses of different
     /// transports. Rooms and audiences include the clients of all addresses.
     ///

@@ -14,6 +14,7 @@ pub mod groups;
 mod keep_alive;
 mod lifetime;
 mod limits;
+mod links;
 mod middleware;
 mod programs;
 mod races;
