@@ -275,8 +275,11 @@ impl Reconnector {
             if reconnect_state.preparations != preparation {
                 return;
             }
-            reconnect_state.preparing = None;
-            if prepared.is_err() {
+            if prepared.is_ok() {
+                reconnect_state.preparing = None;
+            } else {
+                // The preparation stays registered. Otherwise the driver could establish the
+                // session before it ends below.
                 reconnect_state.token = None;
             }
         }

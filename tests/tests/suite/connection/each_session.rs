@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sockets::{Client, ClientState, ConnectError, Limits, Peer, Server, Socket};
-use sockets_tests::{connect_through_relay, eventually, reconnecting, session_of, tcp_and_memory, within};
+use sockets::{Client, ClientState, ConnectError, Limits, Peer, Server, Socket, test_util::Link};
+use sockets_tests::{eventually, reconnecting, session_of, tcp_and_memory, within};
 use tokio::sync::Notify;
 
 /// The texts that a server received, in order.
@@ -90,13 +90,14 @@ async fn hook_of_a_new_session_precedes_held_messages() {
             tokio::spawn(async move { note(&peer, format!("prepared {}", session.number)).await }).await.unwrap();
         }
     });
-    let (relay, client) = connect_through_relay(&server, client).await;
-    relay.shut();
+    let link = Link::to(&server);
+    let client = within(link.connect(client)).await.unwrap();
+    link.cut();
     eventually("the client is away", || client.is_away()).await;
     let held = client.clone();
     let called = tokio::spawn(async move { held.request::<u32>("note", "call").await });
     client.emit("note", "emit").await.unwrap();
-    relay.cut();
+    link.restore();
     eventually("the hook runs again", || runs.lock().unwrap().len() == 2).await;
     let late = client.clone();
     let late = tokio::spawn(async move { late.request::<u32>("note", "late").await });
@@ -115,15 +116,17 @@ async fn hook_of_a_new_session_precedes_held_messages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hook_does_not_run_in_a_resumed_session() {
-    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let server = Server::builder().build();
     let runs = Arc::new(AtomicU32::new(0));
     let ran = Arc::clone(&runs);
     let client = reconnecting().each_session(move |_, _| {
         ran.fetch_add(1, Ordering::Relaxed);
         async {}
     });
-    let (relay, client) = connect_through_relay(&server, client).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(client)).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("the session is resumed", || {
         matches!(client.state(), ClientState::Connected { session: 1, resumed: true, .. })
     })
@@ -145,8 +148,10 @@ async fn subscribers_of_a_hook_belong_to_its_session() {
         });
         async {}
     });
-    let (relay, client) = connect_through_relay(&server, client).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(client)).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("the client has a new session", || session_of(&client) == Some(2)).await;
     let socket = server.sockets().pop().unwrap();
     socket.emit("tick", &()).await.unwrap();
@@ -172,12 +177,33 @@ async fn failed_hook_of_a_later_session_is_a_failed_attempt() {
             }
         }
     });
-    let (relay, client) = connect_through_relay(&server, client).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(client)).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("the client is away", || client.is_away()).await;
     let since = Instant::now();
     assert_eq!(within(client.request::<u32>("note", "held")).await, Ok(7));
     assert!(since.elapsed() >= Duration::from_millis(100), "the held call waits for a prepared session");
     assert_eq!(runs.load(Ordering::Relaxed), 4);
     assert_eq!(session_of(&client), Some(2), "sessions that were not prepared are not counted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_whose_hook_fails_is_never_established() {
+    let server = recording(&Received::default()).await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let ran = Arc::clone(&runs);
+    // The server becomes ready while the hook fails. The test repeats this race.
+    let builder = reconnecting().each_session(move |_, _| {
+        let run = ran.fetch_add(1, Ordering::Relaxed);
+        async move { assert!(run == 0 || run > 40, "the hook fails") }
+    });
+    let link = Link::to(&server);
+    let client = within(link.connect(builder)).await.unwrap();
+    link.cut();
+    link.restore();
+    eventually("a later session is prepared", || runs.load(Ordering::Relaxed) > 40 && !client.is_away()).await;
+    eventually("the session is established", || session_of(&client).is_some()).await;
+    assert_eq!(session_of(&client), Some(2));
 }
