@@ -24,7 +24,7 @@ pub use self::{
     first_session::FirstSession,
     handlers::{Desk, Shop, Voter, admitting, players},
     path::unique_path,
-    relay::{Conditions, Relay, connect_through_relay},
+    relay::{Conditions, Relay},
     transport::{
         Messages, Transport, for_good, is_restart, messages, once, reconnecting, run, run_on_one_thread, session_of,
         unix_url,

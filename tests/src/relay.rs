@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{Client, ClientBuilder, Identity, Server};
+use sockets::{Identity, Server};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -18,8 +18,6 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
-
-use crate::within;
 
 /// The maximum number of bytes that the relay forwards in a single write.
 const CHUNK: usize = 4096;
@@ -137,13 +135,6 @@ impl Relay {
     pub fn shut(&self) {
         self.opens.send_replace(false);
     }
-}
-
-/// Connects a client to a server through a new relay.
-pub async fn connect_through_relay<I: Identity>(server: &Server<I>, builder: ClientBuilder) -> (Relay, Client) {
-    let relay = Relay::to(server.local_addr()).await;
-    let client = within(builder.connect(&relay.url())).await.expect("the client connects");
-    (relay, client)
 }
 
 impl Drop for Relay {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Serialize, Serializer};
-use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket};
+use sockets::{Client, DisconnectReason, Limits, Peer, Server, Socket, test_util::Link};
 use sockets_tests::*;
 use tokio::{
     sync::Notify,
@@ -45,11 +45,11 @@ async fn emit_to_healthy_members(limits: Limits, frozen: bool) {
         });
         healthy.push((client.connect_local(&server).await.unwrap(), received));
     }
-    let (io, relay) = Relay::in_memory(&server);
-    let _last = Client::builder().connect_over(io).await.unwrap();
+    let link = Link::to(&server);
+    let _last = within(link.connect(once())).await.unwrap();
     let last = server.sockets().pop().unwrap();
     if frozen {
-        relay.set(Conditions { client_frozen: true, ..Conditions::default() });
+        link.freeze();
     }
     // This text is cheap to decode, even without optimization, so that a healthy member keeps up.
     let text = "x".repeat(1000);
@@ -82,17 +82,17 @@ async fn emit_loop_outruns_no_healthy_member() {
 async fn frozen_peer_is_disconnected_after_the_write_timeout() {
     let limits = Limits::new().stall(Duration::from_millis(300));
     let server = Server::builder().limits(limits).build();
-    let (io, relay) = Relay::in_memory(&server);
-    let client = Client::builder().connect_over(io).await.unwrap();
+    let link = Link::to(&server);
+    let client = within(link.connect(once())).await.unwrap();
     let socket = server.sockets().pop().unwrap();
-    relay.set(Conditions { client_frozen: true, ..Conditions::default() });
-    // The relay holds this message, so no byte moves when the server sends the next message.
+    link.freeze();
+    // The link holds this message, so no byte moves when the server sends the next message.
     socket.emit("nothing", &()).await.unwrap();
     sleep(Duration::from_millis(50)).await;
     socket.emit("nothing", &vec![0_u8; 200_000]).await.unwrap();
     let ended = timeout(Duration::from_secs(4), socket.disconnected()).await;
     assert_eq!(ended, Ok(DisconnectReason::TooSlow), "the server does not notice");
-    relay.set(Conditions::default());
+    link.restore();
     assert_eq!(within(client.disconnected()).await, DisconnectReason::TooSlow);
 }
 

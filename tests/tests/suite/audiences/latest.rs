@@ -8,10 +8,9 @@ use std::{
 
 use sockets::{
     CallError, Client, ClientBuilder, ClientState, DisconnectReason, IntoTarget, Limits, Peer, Server, Socket,
+    test_util::Link,
 };
-use sockets_tests::{
-    Conditions, Transport, connect_through_relay, eventually, never, reconnecting, tcp_and_memory, within,
-};
+use sockets_tests::{Transport, eventually, never, reconnecting, tcp_and_memory, within};
 use tokio::{sync::watch, time::sleep};
 
 #[sockets::group("World")]
@@ -293,11 +292,12 @@ async fn emit_while_away(server: &Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_that_was_away_receives_one_emit_of_each_key() {
     let (server, seen) = (server(Transport::Tcp).await, Seen::new(true));
-    let (relay, client) = connect_through_relay(&server, reconnecting().serve(WorldServer::new(seen.clone()))).await;
-    relay.shut();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting().serve(WorldServer::new(seen.clone())))).await.unwrap();
+    link.cut();
     away(&client).await;
     emit_while_away(&server).await;
-    relay.cut();
+    link.restore();
     let is_complete = || ["ada", "bob", "clock"].iter().all(|what| seen.numbers(what).last() == Some(&89));
     eventually("the latest are received", is_complete).await;
     WorldClient::new(&server.sockets()[0]).said(1).await.unwrap();
@@ -311,12 +311,13 @@ async fn client_that_was_away_receives_one_emit_of_each_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn emits_written_to_a_lost_connection_are_replaced() {
     let (server, seen) = (server(Transport::Tcp).await, Seen::new(true));
-    let (relay, client) = connect_through_relay(&server, reconnecting().serve(WorldServer::new(seen.clone()))).await;
-    relay.set(Conditions { frozen: true, ..Conditions::default() });
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting().serve(WorldServer::new(seen.clone())))).await.unwrap();
+    link.freeze();
     emit_while_away(&server).await;
-    relay.cut();
+    link.cut();
     away(&client).await;
-    relay.set(Conditions::default());
+    link.restore();
     let is_complete = || ["ada", "bob", "clock"].iter().all(|what| seen.numbers(what).last() == Some(&89));
     eventually("the latest are received", is_complete).await;
     for what in ["ada", "bob", "clock"] {
@@ -332,18 +333,19 @@ async fn latest_emit_of_an_away_client_reaches_the_next_server_session() {
         .limits(Limits::default().resume_within(Duration::from_millis(50)))
         .serve(WorldServer::new(seen.clone()));
     let server = Transport::Tcp.serve(server).await;
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let world = WorldClient::new(&client);
     world.moved("ada", 0).await.unwrap();
     eventually("it is received", || seen.len() == 1).await;
     let socket = server.sockets().remove(0);
-    relay.shut();
+    link.cut();
     socket.disconnected().await;
     for number in 1..100 {
         within(world.moved("ada", number)).await.unwrap();
         within(world.moved("bob", number)).await.unwrap();
     }
-    relay.cut();
+    link.restore();
     eventually("the latest are received", || seen.numbers("bob") == [99]).await;
     assert_eq!((seen.numbers("ada"), seen.len()), (vec![0, 99], 3));
 }

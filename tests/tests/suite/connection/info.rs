@@ -1,7 +1,7 @@
 //! A socket has the info of its current connection.
 
 use sockets::{Client, ConnectInfo, Refusal, Server};
-use sockets_tests::{Seen, connect_through_relay, eventually, every_transport, reconnecting, session_of, within};
+use sockets_tests::{Relay, Seen, eventually, every_transport, reconnecting, session_of, within};
 
 every_transport! {
     async fn socket_info_is_the_info_that_authentication_received(net: Transport) {
@@ -21,7 +21,8 @@ every_transport! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn socket_info_is_replaced_at_resumption() {
     let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let relay = Relay::to(server.local_addr()).await;
+    let client = within(reconnecting().connect(&relay.url())).await.unwrap();
     let socket = server.sockets().remove(0);
     let (first, address) = (socket.info(), socket.remote_addr());
     assert!(!first.is_resumption() && address.is_some());

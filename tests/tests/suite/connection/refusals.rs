@@ -10,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket};
-use sockets_tests::{connect_through_relay, eventually, every_transport, is_restart, reconnecting, session_of, within};
+use sockets::{
+    CallError, Client, ClientState, ConnectError, DisconnectReason, Limits, Refusal, Server, Socket, test_util::Link,
+};
+use sockets_tests::{eventually, every_transport, is_restart, reconnecting, session_of, within};
 use tokio::sync::Notify;
 
 /// Returns limits with which a session ends with its connection. A client that reconnects therefore
@@ -81,11 +83,13 @@ async fn final_refusal_ends_a_client_that_reconnects() {
         let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
         async move { if first { Ok(()) } else { Err(Refusal::new("your account is closed")) } }
     });
-    let server = server.limits(forgetful()).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.shut();
+    let server = server.limits(forgetful()).build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
     eventually("the client has no connection", || client.is_away()).await;
-    let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
+    let (called, ()) =
+        within(async { tokio::join!(client.request::<u32>("ping", &()), async { link.restore() }) }).await;
     assert!(matches!(called, Err(CallError::Disconnected { maybe_executed: false, .. })), "{called:?}");
     let reason = within(client.disconnected()).await;
     assert_eq!(reason, DisconnectReason::Refused(Refusal::new("your account is closed")));
@@ -113,10 +117,12 @@ async fn final_refusal_ends_the_session_on_the_server() {
             Err(Refusal::new("your account is closed"))
         }
     });
-    let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let server = server.limits(patient()).build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let socket = server.sockets().remove(0);
-    relay.cut();
+    link.cut();
+    link.restore();
     eventually("the server has noticed the loss", || socket.is_away()).await;
     detached.notify_one();
     let refused = DisconnectReason::Refused(Refusal::new("your account is closed"));
@@ -132,10 +138,12 @@ async fn refusal_with_a_retry_keeps_the_session_on_the_server() {
         let number = logins.fetch_add(1, Ordering::Relaxed);
         async move { if number == 1 { Err(Refusal::retry("busy")) } else { Ok(()) } }
     });
-    let server = server.limits(patient()).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let server = server.limits(patient()).build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let socket = server.sockets().remove(0);
-    relay.cut();
+    link.cut();
+    link.restore();
     eventually("the client has no connection", || socket.is_away()).await;
     eventually("the session is resumed", || !socket.is_away()).await;
     assert_eq!(server.sockets(), [socket]);
@@ -145,8 +153,10 @@ async fn refusal_with_a_retry_keeps_the_session_on_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn final_refusal_by_a_hook_ends_a_client_that_reconnects() {
     let server = server(|number| if number == 0 { Ok(()) } else { Err(Refusal::new("closed")) }).await;
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
+    link.restore();
     let reason = within(client.disconnected()).await;
     assert_eq!(reason, DisconnectReason::Refused(Refusal::new("closed")));
 }
@@ -166,10 +176,12 @@ async fn refusal_with_a_delay_is_followed_by_an_attempt_after_it() {
         }
         async move { if number == 1 { Err(Refusal::retry("busy").after(WAIT)) } else { Ok(()) } }
     });
-    let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let server = server.build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     within(admitted.notified()).await;
-    relay.cut();
+    link.cut();
+    link.restore();
     within(refused.notified()).await;
     let since = Instant::now();
     within(admitted.notified()).await;
@@ -189,10 +201,12 @@ fn fails_a_while(number: u32) -> Result<(), Refusal> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
     let server = server(fails_a_while).await;
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.shut();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
     eventually("the client has no connection", || client.is_away()).await;
-    let (called, ()) = within(async { tokio::join!(client.request::<u32>("ping", &()), async { relay.cut() }) }).await;
+    let (called, ()) =
+        within(async { tokio::join!(client.request::<u32>("ping", &()), async { link.restore() }) }).await;
     assert_eq!(called, Ok(7), "the call waits for the session that becomes ready");
     assert_eq!(session_of(&client), Some(2), "only sessions that became ready are counted");
 }
@@ -201,8 +215,10 @@ async fn hook_that_fails_for_a_while_ends_no_client_and_no_call() {
 async fn reason_of_the_loss_is_kept_when_a_hook_refuses_the_client() {
     let busy = |number| if number == 0 { Ok(()) } else { Err(Refusal::retry("busy").after(PAUSE)) };
     let server = server(busy).await;
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
+    link.restore();
     let state = || match client.state() {
         ClientState::Reconnecting { attempt, reason: Some(reason), error: Some(error), .. } => {
             Some((attempt, reason, error))
@@ -219,8 +235,10 @@ async fn reason_of_the_loss_is_kept_when_a_hook_refuses_the_client() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reason_of_the_loss_is_renewed_when_a_session_is_ready() {
     let server = server(fails_a_while).await;
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("the second session is ready", || session_of(&client) == Some(2)).await;
     within(server.shutdown()).await;
     let is_renewed =
@@ -239,8 +257,10 @@ async fn hook_that_exceeds_its_time_limit_is_a_retry() {
             }
         }
     };
-    let server = Server::builder().limits(forgetful()).connected(connected).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.cut();
+    let server = Server::builder().limits(forgetful()).connected(connected).build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("the client has another session", || session_of(&client) == Some(2)).await;
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sockets::{Call, Client, Member, Server, Socket, SocketId};
-use sockets_tests::{connect_through_relay, eventually, reconnecting, tcp_and_memory, within};
+use sockets::{Call, Client, ClientState, Member, Server, Socket, SocketId, test_util::Link};
+use sockets_tests::{eventually, reconnecting, tcp_and_memory, within};
 
 #[sockets::group("Ids")]
 trait Ids {
@@ -20,12 +20,15 @@ impl Ids for Answering {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn socket_id_is_stable_over_resumption() {
-    let server = Server::builder().serve(IdsServer::new(Answering)).bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+    let server = Server::builder().serve(IdsServer::new(Answering)).build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    let mut states = client.states();
     let id = server.sockets()[0].id();
-    for connections in 2..5 {
-        relay.cut();
-        eventually("the client has another connection", || relay.made() == connections).await;
+    for _ in 0..3 {
+        link.cut();
+        link.restore();
+        while !matches!(within(states.next()).await, Some(ClientState::Connected { .. })) {}
         assert_eq!(within(IdsClient::new(&client).own_id()).await, Ok(id.to_string()));
     }
     assert_eq!(server.sockets().iter().map(Socket::id).collect::<Vec<_>>(), [id]);

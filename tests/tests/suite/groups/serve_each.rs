@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, Client, ConnectError, Refusal, Server, ServerBuilder, Socket, layer::authorize};
+use sockets::{
+    CallError, Client, ConnectError, Refusal, Server, ServerBuilder, Socket, layer::authorize, test_util::Link,
+};
 use sockets_tests::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -281,19 +283,18 @@ async fn resumed_session_keeps_its_handler() {
             async move { Ok::<_, Refusal>(User { id: 7, login }) }
         })
         .serve_each(|socket: &Socket<User>| VisitsServer::new(Visitor(socket.clone(), AtomicU32::new(0))))
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+        .build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let visits = VisitsClient::new(&client);
     assert_eq!(within(visits.count()).await, Ok((1, 1)));
-    relay.shut();
+    link.cut();
     eventually("the client has no connection", || client.is_away()).await;
-    let (count, ()) = within(async { tokio::join!(visits.count(), async { relay.cut() }) }).await;
+    let (count, ()) = within(async { tokio::join!(visits.count(), async { link.restore() }) }).await;
     assert_eq!(count, Ok((2, 2)), "the same handler sees the identity of the second login");
 
     server.socket(&7).unwrap().disconnect("enough");
     within(client.disconnected()).await;
-    let another = within(reconnecting().connect(&relay.url())).await.unwrap();
+    let another = within(link.connect(reconnecting())).await.unwrap();
     assert_eq!(within(VisitsClient::new(&another).count()).await, Ok((1, 3)), "a new session has a new handler");
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket};
+use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket, test_util::Link};
 use sockets_tests::*;
 use tokio::{sync::Notify, time::Instant};
 
@@ -173,11 +173,11 @@ async fn lost_connection_fails_the_calls_of_both_peers() {
         }
     });
     let server = server.build();
-    let (io, relay) = Relay::in_memory(&server);
-    let client = Client::builder().first_session(|peer| async move {
+    let link = Link::to(&server);
+    let client = once().first_session(|peer| async move {
         peer.listen("forever", |(): ()| std::future::pending::<()>());
     });
-    let client = client.connect_over(io).await.unwrap();
+    let client = within(link.connect(client)).await.unwrap();
     let socket = server.sockets().remove(0);
     let call = |peer: &Peer| {
         let peer = peer.clone();
@@ -190,7 +190,7 @@ async fn lost_connection_fails_the_calls_of_both_peers() {
     let (waiting, from_server) = (call(client.as_peer()), call(socket.as_peer()));
     let mut votes = server.all().request::<()>("forever", &());
     tokio::time::sleep(Duration::from_millis(100)).await;
-    relay.cut();
+    link.cut();
     for executed in executed {
         assert!(matches!(within(executed).await.unwrap(), Err(CallError::Disconnected { maybe_executed: true, .. })));
     }

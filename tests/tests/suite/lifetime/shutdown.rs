@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket};
+use sockets::{CallError, Client, ConnectError, DisconnectReason, Limits, Server, Socket, test_util::Link};
 use sockets_tests::*;
 use tokio::{
     sync::Notify,
@@ -193,9 +193,9 @@ async fn shutdown_under_load_gives_each_request_one_outcome() {
 async fn shutdown_with_a_frozen_peer_ends_after_the_grace() {
     let limits = Limits::new().shutdown_grace(Duration::from_millis(300));
     let server = Server::builder().limits(limits).build();
-    let (io, relay) = Relay::in_memory(&server);
-    let _client = Client::builder().connect_over(io).await.unwrap();
-    relay.set(Conditions { client_frozen: true, ..Conditions::default() });
+    let link = Link::to(&server);
+    let _client = within(link.connect(once())).await.unwrap();
+    link.freeze();
     for _ in 0..100 {
         server.all().emit("nothing", &vec![0_u8; 4096]).await.unwrap();
     }

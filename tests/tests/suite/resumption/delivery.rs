@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, ClientState, Limits, Server};
-use sockets_tests::{Relay, connect_through_relay, eventually, reconnecting, within};
+use sockets::{CallError, ClientState, Limits, Server, test_util::Link};
+use sockets_tests::{eventually, reconnecting, within};
 use tokio::sync::Semaphore;
 
 #[sockets::group("Board")]
@@ -75,17 +75,16 @@ async fn only_idempotent_request_is_repeated_in_a_new_session() {
     let server = Server::builder()
         .limits(Limits::new().resume_within(Duration::from_millis(50)))
         .serve(BoardServer::new(noting.clone()))
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+        .build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let board = BoardClient::new(&client);
     let breaking = async {
         noting.begun.acquire_many(2).await.unwrap().forget();
         let socket = server.sockets().remove(0);
-        relay.shut();
+        link.cut();
         socket.disconnected().await;
-        relay.cut();
+        link.restore();
     };
     let (set, added, ()) = within(async { tokio::join!(board.set(1), board.add(2), breaking) }).await;
     assert!(matches!((set, added), (Ok(()), Err(CallError::Disconnected { maybe_executed: true, .. }))));
@@ -94,21 +93,17 @@ async fn only_idempotent_request_is_repeated_in_a_new_session() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn volatile_emit_to_a_detached_client_is_dropped() {
-    let server = Server::builder()
-        .connected(|socket| async move { socket.join("room").unwrap() })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
+    let server = Server::builder().connected(|socket| async move { socket.join("room").unwrap() }).build();
     let noting = Noting::default();
-    let relay = Relay::to(server.local_addr()).await;
-    let client = reconnecting().serve(BoardServer::new(noting.clone())).connect(&relay.url()).await.unwrap();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting().serve(BoardServer::new(noting.clone())))).await.unwrap();
     let (socket, room) = (server.sockets().remove(0), server.room("room"));
     let (one, all) = (BoardClient::new(&socket), BoardClient::new(&room));
     one.moved(1).await.unwrap();
     all.moved(2).await.unwrap();
     one.noted(3).await.unwrap();
     eventually("the emits are received", || noting.all().len() == 3).await;
-    relay.shut();
+    link.cut();
     eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
     // The server may not have noticed the loss yet. If it has written messages to the lost
     // connection, these messages are lost, too.
@@ -117,7 +112,7 @@ async fn volatile_emit_to_a_detached_client_is_dropped() {
         all.moved(200 + number).await.unwrap();
     }
     one.noted(4).await.unwrap();
-    relay.cut();
+    link.restore();
     eventually("the emit that is kept is received", || noting.all().contains(&("noted", 4))).await;
     one.moved(5).await.unwrap();
     all.moved(6).await.unwrap();

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, Client, ClientState, Limits, Server};
-use sockets_tests::{Relay, connect_through_relay, eventually, reconnecting, session_of, within};
+use sockets::{CallError, Client, ClientState, Limits, Server, test_util::Link};
+use sockets_tests::{eventually, reconnecting, session_of, within};
 
 #[sockets::group("Notes")]
 trait Notes {
@@ -31,24 +31,23 @@ impl Notes for Noting {
 }
 
 /// Connects a client, and cuts its connection. The server keeps the session for `resume_within`.
-async fn away(noting: &Noting, resume_within: Duration) -> (Server, Relay, Client) {
+async fn away(noting: &Noting, resume_within: Duration) -> (Server, Link, Client) {
     let server = Server::builder()
         .serve(NotesServer::new(noting.clone()))
         .limits(Limits::new().resume_within(resume_within))
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
-    relay.shut();
+        .build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
+    link.cut();
     eventually("the client has no connection", || matches!(client.state(), ClientState::Reconnecting { .. })).await;
     assert!(client.is_away() && client.is_connected());
-    (server, relay, client)
+    (server, link, client)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn call_ended_while_detached_is_never_sent() {
     let noting = Noting::default();
-    let (server, relay, client) = away(&noting, Duration::from_secs(30)).await;
+    let (server, link, client) = away(&noting, Duration::from_secs(30)).await;
     let socket = server.sockets().remove(0);
     eventually("the server has noticed the loss", || socket.is_away()).await;
     let notes = NotesClient::new(&client);
@@ -56,7 +55,7 @@ async fn call_ended_while_detached_is_never_sent() {
     assert_eq!(within(impatient.ask(1)).await, Err(CallError::Timeout));
     let dropped = tokio::time::timeout(Duration::from_millis(20), notes.ask(2)).await;
     assert!(dropped.is_err(), "{dropped:?}");
-    let (asked, ()) = tokio::join!(notes.ask(3), async { relay.cut() });
+    let (asked, ()) = tokio::join!(notes.ask(3), async { link.restore() });
     assert_eq!(asked, Ok(()));
     assert_eq!(*noting.0.lock().unwrap(), [3]);
     assert!(socket.is_connected() && !socket.is_away() && !client.is_away());
@@ -65,7 +64,7 @@ async fn call_ended_while_detached_is_never_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_made_while_offline_reach_a_new_session_in_order() {
     let noting = Noting::default();
-    let (server, relay, client) = away(&noting, Duration::ZERO).await;
+    let (server, link, client) = away(&noting, Duration::ZERO).await;
     eventually("the session has ended", || server.sockets().is_empty()).await;
     let notes = NotesClient::new(&client);
     let mut asked = Vec::new();
@@ -80,7 +79,8 @@ async fn calls_made_while_offline_reach_a_new_session_in_order() {
         assert!(polled.is_pending());
         asked.push(asking);
     }
-    relay.cut();
+    link.cut();
+    link.restore();
     for asking in asked {
         assert_eq!(within(asking).await, Ok(()));
     }

@@ -8,11 +8,16 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, Client, ClientState, ConnectInfo, DisconnectReason, Limits, Reconnect, Refusal, Server};
-use sockets_tests::{
-    FragileIdentity, Relay, connect_through_relay, eventually, never, reconnecting, session_of, within,
+use sockets::{
+    CallError, Client, ClientState, ConnectInfo, DisconnectReason, Limits, Reconnect, Refusal, Server, test_util::Link,
 };
+use sockets_tests::{FragileIdentity, eventually, never, reconnecting, session_of, within};
 use tokio::sync::{Notify, Semaphore};
+
+/// Returns `true` if the client has resumed its first session.
+fn is_resumed(client: &Client) -> bool {
+    matches!(client.state(), ClientState::Connected { session: 1, resumed: true, .. })
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resumed_session_keeps_its_state_and_messages() {
@@ -34,10 +39,9 @@ async fn resumed_session_keeps_its_state_and_messages() {
                 });
             }
         })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+        .build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let received = Arc::new(Mutex::new(Vec::new()));
     let receiving = Arc::clone(&received);
     client.listen("number_sent", move |number: u32| {
@@ -47,7 +51,7 @@ async fn resumed_session_keeps_its_state_and_messages() {
     let socket = server.sockets().remove(0);
     for round in 0..10 {
         assert_eq!(within(client.request::<u32>("count", &())).await, Ok(2 * round + 1));
-        relay.shut();
+        link.cut();
         // While the client has no connection, the server emits to the client and to its room, and
         // the client sends a request to the server.
         socket.emit("number_sent", &(2 * round)).await.unwrap();
@@ -55,7 +59,7 @@ async fn resumed_session_keeps_its_state_and_messages() {
         let asking = client.clone();
         let asked = tokio::spawn(async move { asking.request::<u32>("count", &()).await });
         tokio::task::yield_now().await;
-        relay.cut();
+        link.restore();
         assert_eq!(within(asked).await.unwrap(), Ok(2 * round + 2));
     }
     eventually("all emits are received", || received.lock().unwrap().len() == 20).await;
@@ -63,7 +67,6 @@ async fn resumed_session_keeps_its_state_and_messages() {
     assert_eq!(server.sockets(), std::slice::from_ref(&socket));
     assert_eq!(socket.rooms(), ["room"]);
     assert_eq!(session_of(&client), Some(1));
-    assert!(relay.made() > 10);
     assert_eq!(left.load(Ordering::Relaxed), 0, "the socket has not ended");
     drop(client);
     eventually("the socket has ended", || left.load(Ordering::Relaxed) == 1).await;
@@ -89,21 +92,22 @@ async fn requests_in_flight_are_answered_after_resumption() {
             socket.listen("slow", answering.clone());
             async {}
         })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+        .build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     client.listen("slow", slow(&begun_there, &go_there));
     let socket = server.sockets().remove(0);
     let there = client.request::<u32>("slow", &1_u32);
     let back = socket.request::<u32>("slow", &2_u32);
     let breaking = async {
         begun.acquire_many(2).await.unwrap().forget();
-        relay.cut();
-        eventually("the client is connected again", || relay.made() == 2).await;
+        link.cut();
+        link.restore();
+        eventually("the client is connected again", || is_resumed(&client)).await;
         // Each handler ends on another connection than the connection on which its call arrived.
         go.notify_one();
-        relay.cut();
+        link.cut();
+        link.restore();
         go.notify_one();
     };
     let (there, back, ()) = within(async { tokio::join!(there, back, breaking) }).await;
@@ -126,23 +130,22 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
             socket.listen("ping", |(): ()| async { 7_u32 });
             async {}
         })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let (relay, client) = connect_through_relay(&server, reconnecting()).await;
+        .build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     client.listen("greet", |name: String| async move { format!("hello {name}") });
     let mut states = client.states();
     let socket = server.sockets().remove(0);
     let under_way = client.request::<()>("never", &());
     let going = async {
         begun.notified().await;
-        relay.shut();
+        link.cut();
         let reason = socket.disconnected().await;
         assert!(matches!(reason, DisconnectReason::Lost(_)), "{reason:?}");
         // The client has no connection, so the request waits for the next connection. That
         // connection may belong to a new session.
         let waiting = client.request::<u32>("ping", &());
-        relay.cut();
+        link.restore();
         assert_eq!(waiting.await, Ok(7));
     };
     let (under_way, ()) = within(async { tokio::join!(under_way, going) }).await;
@@ -168,45 +171,44 @@ async fn expired_session_ends_and_the_client_gets_a_new_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_without_reconnect_or_disconnected_ends() {
-    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
-    let (relay, once) = connect_through_relay(&server, Client::builder().reconnect(Reconnect::never())).await;
+    let server = Server::builder().build();
+    let link = Link::to(&server);
+    let once = within(link.connect(Client::builder().reconnect(Reconnect::never()))).await.unwrap();
     let socket = server.sockets().remove(0);
-    relay.cut();
+    link.cut();
+    link.restore();
     assert!(matches!(within(once.disconnected()).await, DisconnectReason::Lost(_)));
     assert!(matches!(within(socket.disconnected()).await, DisconnectReason::Lost(_)));
     assert!(matches!(once.state(), ClientState::Ended(DisconnectReason::Lost(_))));
 
-    let again = reconnecting().connect(&relay.url()).await.unwrap();
+    let again = within(link.connect(reconnecting())).await.unwrap();
     server.sockets().remove(0).disconnect("be nice");
     assert_eq!(within(again.disconnected()).await.message(), Some("be nice"));
 
     // If the server disconnects a client that has no connection, the session ends immediately, too.
-    let away = reconnecting().connect(&relay.url()).await.unwrap();
+    let away = within(link.connect(reconnecting())).await.unwrap();
     let socket = server.sockets().remove(0);
-    relay.shut();
+    link.cut();
     eventually("the client has no connection", || matches!(away.state(), ClientState::Reconnecting { .. })).await;
     socket.disconnect("be nice");
     assert_eq!(within(socket.disconnected()).await.message(), Some("be nice"));
-    relay.cut();
+    link.restore();
     eventually("the client has a new session", || session_of(&away) == Some(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_is_resumed_only_by_its_identity() {
     let logins = Arc::new(AtomicU32::new(0));
-    let server = Server::builder()
-        .authenticate(|login: u32| async move { Ok::<_, Refusal>(login) })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let relay = Relay::to(server.local_addr()).await;
+    let server = Server::builder().authenticate(|login: u32| async move { Ok::<_, Refusal>(login) }).build();
+    let link = Link::to(&server);
     // The client logs in with another identity on each connection.
     let client = reconnecting().auth_with(move || {
         let login = logins.fetch_add(1, Ordering::Relaxed);
         async move { login }
     });
-    let client = within(client.connect(&relay.url())).await.unwrap();
-    relay.cut();
+    let client = within(link.connect(client)).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("the client has a new session", || session_of(&client) == Some(2)).await;
     let mut identities: Vec<_> = server.sockets().iter().map(|socket| *socket.identity()).collect();
     identities.sort_unstable();
@@ -216,16 +218,14 @@ async fn session_is_resumed_only_by_its_identity() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn identity_panicking_on_drop_does_not_end_resumption() {
-    let server = Server::builder()
-        .authenticate(|(): ()| async { Ok::<_, Refusal>(FragileIdentity(Arc::new(7))) })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let relay = Relay::to(server.local_addr()).await;
-    let client = reconnecting().connect(&relay.url()).await.unwrap();
+    let server =
+        Server::builder().authenticate(|(): ()| async { Ok::<_, Refusal>(FragileIdentity(Arc::new(7))) }).build();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting())).await.unwrap();
     server.sockets().remove(0).listen("hello", |(): ()| async {});
     for _ in 0..3 {
-        relay.cut();
+        link.cut();
+        link.restore();
         // The resumed session drops its previous identity, and keeps its handlers.
         assert_eq!(within(client.request::<()>("hello", &())).await, Ok(()));
     }
@@ -234,15 +234,17 @@ async fn identity_panicking_on_drop_does_not_end_resumption() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn login_panic_on_reconnect_is_a_failed_attempt() {
-    let server = Server::builder().bind("tcp://127.0.0.1:0").await.unwrap();
+    let server = Server::builder().build();
     let logins = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&logins);
     let login = move || {
         let number = counted.fetch_add(1, Ordering::Relaxed);
         async move { assert_ne!(number, 1, "the second login fails") }
     };
-    let (relay, client) = connect_through_relay(&server, reconnecting().auth_with(login)).await;
-    relay.cut();
+    let link = Link::to(&server);
+    let client = within(link.connect(reconnecting().auth_with(login))).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("a third login succeeds", || logins.load(Ordering::Relaxed) == 3).await;
     eventually("the session is resumed", || session_of(&client) == Some(1)).await;
 }
@@ -267,17 +269,16 @@ async fn authentication_distinguishes_resuming_and_new_clients() {
                 Ok(login)
             }
         })
-        .bind("tcp://127.0.0.1:0")
-        .await
-        .unwrap();
-    let relay = Relay::to(server.local_addr()).await;
-    let faithful = reconnecting().auth(1_u32).connect(&relay.url()).await.unwrap();
+        .build();
+    let link = Link::to(&server);
+    let faithful = within(link.connect(reconnecting().auth(1_u32))).await.unwrap();
     let logins = AtomicU32::new(2);
     let faithless = reconnecting().auth_with(move || std::future::ready(logins.fetch_add(1, Ordering::Relaxed)));
-    let faithless = faithless.connect(&relay.url()).await.unwrap();
-    relay.cut();
+    let faithless = within(link.connect(faithless)).await.unwrap();
+    link.cut();
+    link.restore();
     eventually("a client with another identity has a new session", || session_of(&faithless) == Some(2)).await;
-    eventually("all are there", || relay.made() >= 4).await;
+    eventually("the other client has resumed its session", || is_resumed(&faithful)).await;
     assert_eq!(within(faithful.request::<()>("nothing", &())).await, Err(CallError::NoSuchMethod));
     assert_eq!(session_of(&faithful), Some(1));
     assert_eq!(*taken.lock().unwrap(), [1, 2, 3], "each is given once");
