@@ -1,6 +1,6 @@
 //! Requests that local callers made and that have no reply yet.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 
 use bytes::Bytes;
 use slab::Slab;
@@ -54,7 +54,7 @@ struct Call<C> {
 pub(super) struct Calls<C> {
     slots: Slab<Call<C>>,
     /// The slots of requests to audiences. Their ids are not derived from a slot.
-    shared: HashMap<u64, usize>,
+    shared: BTreeMap<u64, usize>,
     generation: u64,
     /// A time that is not later than the deadline of any waiting call. The time may be too early,
     /// because the end of a call does not update it. A time that is too early only causes an
@@ -64,7 +64,7 @@ pub(super) struct Calls<C> {
 
 impl<C> Calls<C> {
     pub(super) fn new() -> Self {
-        Self { slots: Slab::new(), shared: HashMap::new(), generation: 0, next_deadline: None }
+        Self { slots: Slab::new(), shared: BTreeMap::new(), generation: 0, next_deadline: None }
     }
 
     /// Returns the id of the next call that is not shared.
@@ -171,7 +171,6 @@ impl<C> Calls<C> {
     /// Releases unused memory.
     pub(super) fn shrink(&mut self) {
         self.slots.shrink_to_fit();
-        self.shared.shrink_to_fit();
     }
 
     #[inline]
@@ -181,7 +180,7 @@ impl<C> Calls<C> {
 
     /// Removes all calls. The flag is `true` for each call that was sent.
     pub(super) fn drain(&mut self) -> Vec<(C, CallId, bool)> {
-        self.shared = HashMap::new();
+        self.shared = BTreeMap::new();
         let mut slots = std::mem::take(&mut self.slots);
         slots.drain().filter_map(|call| Some((call.consumer?, call.id, call.sent))).collect()
     }

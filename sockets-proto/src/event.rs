@@ -12,7 +12,7 @@ use super::{
 };
 
 /// An identifier of a handler that has started and has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HandlerId {
     /// The handler of a request, by the request's id.
     Request(CallId),

@@ -29,7 +29,7 @@ const SKIPPED: u8 = 0x83;
 
 /// The id of a request. A request to an audience has an id from a separate range, so that all
 /// members can receive the same frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
     /// The number, without the bit that marks shared requests.
     pub number: u64,

@@ -8,7 +8,7 @@ mod outgoing_calls;
 mod pending;
 mod resumption;
 
-use std::{collections::HashMap, fmt, time::Instant};
+use std::{collections::BTreeMap, fmt, time::Instant};
 
 use bytes::Bytes;
 
@@ -66,7 +66,7 @@ pub struct SessionCore<C, H> {
     send_window: SendWindow,
     recv_window: RecvWindow,
     calls: Calls<C>,
-    handlers: HashMap<HandlerId, H>,
+    handlers: BTreeMap<HandlerId, H>,
     emits_started: u64,
     /// The time at which the queue of pending messages last made progress or began to wait. The
     /// field is `None` if the queue is empty.
@@ -116,7 +116,7 @@ impl<C, H: Clone> SessionCore<C, H> {
             send_window: SendWindow::new(window),
             recv_window: RecvWindow::new(window),
             calls: Calls::new(),
-            handlers: HashMap::new(),
+            handlers: BTreeMap::new(),
             emits_started: 0,
             stalled: None,
             dropped: 0,

@@ -130,7 +130,6 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.latest.take_if(|latest| latest.is_empty());
         self.pending.shrink();
         self.calls.shrink();
-        self.handlers.shrink_to_fit();
     }
 
     /// Ends overdue calls, ends cycles of waiting calls, and schedules a heartbeat if it is due.

@@ -8,7 +8,7 @@ use crate::session::{Resolved, Session};
 pub(super) struct HandlerCache {
     /// The handlers that the routes returned, sorted by key. There is no entry for a key without a
     /// handler.
-    entries: Vec<(u64, Box<CachedHandlers>)>,
+    entries: Vec<(u64, CachedHandlers)>,
     /// The version of the routes from which `entries` was made.
     version: u64,
     /// The keys of methods with handlers that have suspended. They are kept when the routes change.
@@ -48,7 +48,7 @@ impl HandlerCache {
                 // There are many connections, and each calls few methods. So the cache reserves
                 // only the memory that it needs.
                 self.entries.reserve_exact(1);
-                self.entries.insert(at, (key, Box::new(CachedHandlers { resolved, suspends })));
+                self.entries.insert(at, (key, CachedHandlers { resolved, suspends }));
                 at
             }
         };

@@ -33,6 +33,7 @@ use crate::{
     clock,
     disconnect_reason::DisconnectReason,
     hooks::contain,
+    peer_label::PeerLabel,
     scheduler::{wake_after_others, wake_another_worker},
     session::{Received, SLOW, Session, SlowPermit, WakeList},
     transport::{Batch, Receive, ReceiveError, close_gracefully},
@@ -102,21 +103,16 @@ impl Driver {
         // polled.
         let mut guard = EndGuard { session: Arc::clone(&self.session), on_end: Some(on_end) };
         async move {
-            let reason = loop {
+            // The futures are boxed, so that they do not enlarge the future of a connected session.
+            let closing = loop {
                 let reason = poll_fn(|cx| self.poll_run(cx)).await;
-                // The future of `reattach` is boxed, so that it does not enlarge the future of a
-                // connected session.
                 if let Err(reason) = Box::pin(self.reattach(reason)).await {
-                    break reason;
+                    report_end(self.session.label(), &reason);
+                    guard.end(&reason);
+                    break Box::pin(self.close(reason));
                 }
             };
-            let peer = self.session.label();
-            if let DisconnectReason::ProtocolViolation(violation) = &reason {
-                event!(warn, %peer, violation, "a peer has caused a protocol error");
-            }
-            event!(debug, %peer, %reason, "a session has ended");
-            guard.end(&reason);
-            Box::pin(self.close(reason)).await;
+            closing.await;
         }
     }
 
@@ -348,6 +344,13 @@ impl<F: FnOnce()> Drop for EndGuard<F> {
         self.end(&DisconnectReason::Lost(reason.into()));
         self.session.release();
     }
+}
+
+fn report_end(peer: PeerLabel, reason: &DisconnectReason) {
+    if let DisconnectReason::ProtocolViolation(violation) = reason {
+        event!(warn, %peer, violation, "a peer has caused a protocol error");
+    }
+    event!(debug, %peer, %reason, "a session has ended");
 }
 
 fn protocol_error_reason(violation: ProtocolError) -> DisconnectReason {

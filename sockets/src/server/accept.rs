@@ -378,7 +378,10 @@ fn start<I: Identity>(
     let leave = move || {
         let removed = registered.registry.write().remove(number);
         drop(connection_permit);
-        hooks::run("drop of an identity", label, || drop(removed));
+        if let Some(socket) = removed {
+            let label = socket.session().label();
+            hooks::run("drop of an identity", label, || drop(socket));
+        }
     };
     let mut driver = Driver::new(session, receiver, received);
     if peer_settings.retransmit_limit.is_some() {

@@ -44,7 +44,7 @@ impl Session {
         let mut state = self.state.lock();
         // The reason is set under the lock, so that no task can queue a call or add a hook after
         // this function has cleared them.
-        if self.reason.set(reason.clone()).is_err() {
+        if self.reason.set(Box::new(reason.clone())).is_err() {
             return;
         }
         let (results, handlers) = if state.is_detached() { state.core.close_detached() } else { state.core.close() };
@@ -87,7 +87,7 @@ impl Session {
     /// Runs `hook` when the session has ended. If it has already ended, runs `hook` immediately.
     pub(crate) fn on_disconnect(&self, hook: Hook) {
         let mut state = self.state.lock();
-        if let Some(reason) = self.reason.get() {
+        if let Some(reason) = self.reason() {
             drop(state);
             let reason = reason.clone();
             tokio::spawn(hooks::run_future("on_disconnect", self.label(), || hook(reason)));
@@ -104,7 +104,7 @@ impl Session {
 
     /// Returns the reason of the end. Returns `None` if the session has not ended.
     pub(crate) fn reason(&self) -> Option<&DisconnectReason> {
-        self.reason.get()
+        self.reason.get().map(|reason| &**reason)
     }
 
     /// Returns the reason of the end of the session. While the session continues, returns the
@@ -117,14 +117,14 @@ impl Session {
     /// Returns [`loss`](Self::loss) from the locked state.
     #[cold]
     pub(super) fn loss_in(&self, state: &State) -> DisconnectReason {
-        let reason = self.reason.get().or_else(|| state.close_reason()).or_else(|| state.reattach.loss());
+        let reason = self.reason().or_else(|| state.close_reason()).or_else(|| state.reattach.loss());
         // The callee may stop a handler before the caller receives the reason of the end.
         reason.cloned().unwrap_or_else(|| DisconnectReason::Lost("the callee stopped the handler".into()))
     }
 
     /// Waits until the session has ended, and returns the reason.
     pub(crate) async fn disconnected(&self) -> DisconnectReason {
-        self.wait_until(|| self.reason.get().cloned()).await
+        self.wait_until(|| self.reason().cloned()).await
     }
 
     /// Locks the state and returns [`is_over`](Self::is_over).

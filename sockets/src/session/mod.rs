@@ -88,7 +88,7 @@ use self::{
     slow::Slowness,
     state::{State, Waiter},
     state_lock::{StateGuard, StateLock},
-    stats::Counters,
+    stats::LazyCounters,
     wait_slots::WaitSlots,
     write_progress::WriteProgress,
     writer::Writer,
@@ -128,10 +128,10 @@ pub(crate) struct Session {
     peer_retries: bool,
     /// The largest frame that the peer of a server's session accepts.
     peer_max_frame: u32,
-    counters: Counters,
+    counters: LazyCounters,
     slowness: Slowness,
     /// The queue of the emits that wait for capacity.
-    emit_queue: tokio::sync::Mutex<()>,
+    emit_queue: OnceLock<Box<tokio::sync::Mutex<()>>>,
     /// Handlers are held, since too many bytes of replies wait.
     reply_pressure: AtomicBool,
     /// The queue of the handlers that are held.
@@ -141,7 +141,7 @@ pub(crate) struct Session {
     peer_drained: AtomicBool,
     /// The session has ended, and its connection is closed.
     is_released: AtomicBool,
-    reason: OnceLock<DisconnectReason>,
+    reason: OnceLock<Box<DisconnectReason>>,
     /// The detached handlers of the server. A client has `None`.
     detached_handlers: OnceLock<Arc<DetachedHandlers>>,
     /// The number of detached handlers of this session.
@@ -220,9 +220,9 @@ impl Session {
             limits,
             peer_retries: peer_settings.retries,
             peer_max_frame: peer_settings.settings.max_frame,
-            counters: Counters::default(),
+            counters: LazyCounters::default(),
             slowness: Slowness::default(),
-            emit_queue: tokio::sync::Mutex::new(()),
+            emit_queue: OnceLock::new(),
             reply_pressure: AtomicBool::new(false),
             held_handlers: OnceLock::new(),
             peer_drained: AtomicBool::new(false),
@@ -421,7 +421,7 @@ impl Session {
     /// Waits until the server's `connected` has finished, or the session has ended.
     pub(crate) async fn until_connected(&self) -> Result<(), DisconnectReason> {
         self.wait_until(|| {
-            if self.state.lock().core.peer_is_ready() { Some(Ok(())) } else { self.reason.get().cloned().map(Err) }
+            if self.state.lock().core.peer_is_ready() { Some(Ok(())) } else { self.reason().cloned().map(Err) }
         })
         .await
     }

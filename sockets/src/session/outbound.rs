@@ -79,7 +79,7 @@ impl Session {
     pub(super) async fn emit_queued(&self, callee: Callee<'_>, payload: &Payload<'_>) -> Result<(), CallError> {
         let _waiting = CountGuard::new(self, |state| &mut state.emits_waiting);
         let _latest = callee.latest().map(|_| CountGuard::new(self, |state| &mut state.latest_waiting));
-        let _first = self.emit_queue.lock().await;
+        let _first = self.emit_queue.get_or_init(Box::default).lock().await;
         loop {
             let mut capacity = std::pin::pin!(self.state.capacity.notified());
             capacity.as_mut().enable();

@@ -1,6 +1,9 @@
 //! The counters of a session.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The counts of messages and handlers that a session has dropped. None of these events ends the
 /// session.
@@ -29,8 +32,12 @@ pub struct Stats {
     pub cancelled_handlers: u64,
 }
 
+/// The counters of a session, which most sessions never need.
 #[derive(Default)]
-pub(super) struct Counters {
+pub(super) struct LazyCounters(OnceLock<Box<Counters>>);
+
+#[derive(Default)]
+struct Counters {
     unheard_emits: AtomicU64,
     stray_answers: AtomicU64,
     mismatched_emits: AtomicU64,
@@ -39,40 +46,47 @@ pub(super) struct Counters {
     cancelled_handlers: AtomicU64,
 }
 
-impl Counters {
+impl LazyCounters {
+    fn count(&self, counter: fn(&Counters) -> &AtomicU64) {
+        counter(self.0.get_or_init(Box::default)).fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_unhandled_emit(&self) {
-        self.unheard_emits.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.unheard_emits);
     }
 
     pub(super) fn count_unknown_reply(&self) {
-        self.stray_answers.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.stray_answers);
     }
 
     pub(super) fn count_mismatched_emit(&self) {
-        self.mismatched_emits.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.mismatched_emits);
     }
 
     pub(super) fn count_undecodable_emit(&self) {
-        self.undecodable_emits.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.undecodable_emits);
     }
 
     pub(super) fn count_timed_out_emit(&self) {
-        self.timed_out_emits.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.timed_out_emits);
     }
 
     pub(super) fn count_cancelled_handler(&self) {
-        self.cancelled_handlers.fetch_add(1, Ordering::Relaxed);
+        self.count(|counters| &counters.cancelled_handlers);
     }
 
     pub(super) fn read(&self, dropped_emits: u64) -> Stats {
+        let read = |counter: fn(&Counters) -> &AtomicU64| {
+            self.0.get().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
+        };
         Stats {
-            unheard_emits: self.unheard_emits.load(Ordering::Relaxed),
-            stray_answers: self.stray_answers.load(Ordering::Relaxed),
+            unheard_emits: read(|counters| &counters.unheard_emits),
+            stray_answers: read(|counters| &counters.stray_answers),
             dropped_emits,
-            mismatched_emits: self.mismatched_emits.load(Ordering::Relaxed),
-            undecodable_emits: self.undecodable_emits.load(Ordering::Relaxed),
-            timed_out_emits: self.timed_out_emits.load(Ordering::Relaxed),
-            cancelled_handlers: self.cancelled_handlers.load(Ordering::Relaxed),
+            mismatched_emits: read(|counters| &counters.mismatched_emits),
+            undecodable_emits: read(|counters| &counters.undecodable_emits),
+            timed_out_emits: read(|counters| &counters.timed_out_emits),
+            cancelled_handlers: read(|counters| &counters.cancelled_handlers),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sockets_proto::{HandlerId, clamp_timeout};
-use tokio::{sync::Mutex, time::timeout_at};
+use tokio::time::timeout_at;
 
 use super::{Session, handler_slot::HandlerFuture, pending_replies::HeldHandler};
 use crate::{
@@ -121,7 +121,7 @@ impl SuspendedHandler {
     /// resumes its held handlers one after the other, since each handler may add a reply.
     async fn resume_in_order(&mut self) -> Poll<()> {
         let session = Arc::clone(&self.session);
-        let _first = session.held_handlers.get_or_init(|| Box::new(Mutex::new(()))).lock().await;
+        let _first = session.held_handlers.get_or_init(Box::default).lock().await;
         loop {
             let mut capacity = pin!(session.state.capacity.notified());
             capacity.as_mut().enable();
