@@ -44,3 +44,10 @@ fn shop_prints_its_expected_lines() {
     let expected = include_str!("shop.expected").replace('\r', "");
     assert!(output == expected, "the output differs from tests/shop.expected:\n{output}");
 }
+
+#[test]
+fn auction_prints_its_expected_lines() {
+    let output = common::run("auction");
+    let expected = include_str!("auction.expected").replace('\r', "");
+    assert!(output == expected, "the output differs from tests/auction.expected:\n{output}");
+}
