@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, StateChanges};
+use sockets::{CallError, Client, ClientState, ConnectError, DisconnectReason, States};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
@@ -52,7 +52,7 @@ pub async fn join(name: &str, addr: &str, stop: &Notify) -> Result<(), String> {
 
 /// Reports the loss of the connection. After a reconnection, reports whether the session has been
 /// resumed.
-async fn report_state_changes(mut states: StateChanges) {
+async fn report_state_changes(mut states: States<ClientState>) {
     let (mut current, mut offline) = (1, false);
     while let Some(state) = states.next().await {
         match state {

@@ -6,10 +6,11 @@ use tokio::sync::watch;
 
 use crate::{
     client_builder::ClientBuilder,
-    client_state::{ClientState, StateChanges},
+    client_state::{ClientState, states_of},
     disconnect_reason::DisconnectReason,
     peer_methods::peer_methods,
     session::{Peer, Session},
+    states::States,
 };
 
 /// A handle to the session of a client with its server.
@@ -106,10 +107,8 @@ impl Client {
     /// }
     /// # }
     /// ```
-    pub fn states(&self) -> StateChanges {
-        let mut states = self.states.clone();
-        states.mark_unchanged();
-        StateChanges::new(states, Arc::clone(self.peer.session()))
+    pub fn states(&self) -> States<ClientState> {
+        states_of(self.states.clone(), Arc::clone(self.peer.session()))
     }
 }
 

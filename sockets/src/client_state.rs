@@ -1,16 +1,10 @@
 //! The states of a client's connection to its server.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use futures_core::Stream;
 use tokio::sync::watch;
-use tokio_util::sync::ReusableBoxFuture;
 
-use crate::{connect_error::ConnectError, disconnect_reason::DisconnectReason, session::Session};
+use crate::{connect_error::ConnectError, disconnect_reason::DisconnectReason, session::Session, states::States};
 
 /// The state of a client's connection to its server.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,67 +42,19 @@ pub enum ClientState {
     Ended(DisconnectReason),
 }
 
-/// A stream of the states of a client, returned by [`Client::states`](crate::Client::states).
-pub struct StateChanges {
-    next: ReusableBoxFuture<'static, (StateWatch, Option<ClientState>)>,
-}
-
-struct StateWatch {
-    states: watch::Receiver<ClientState>,
-    session: Arc<Session>,
-    ended: bool,
-}
-
-impl StateWatch {
-    async fn next(mut self) -> (Self, Option<ClientState>) {
-        if self.ended {
-            return (self, None);
-        }
+/// Returns the changes of a client's state that follow this call.
+pub(crate) fn states_of(mut states: watch::Receiver<ClientState>, session: Arc<Session>) -> States<ClientState> {
+    states.mark_unchanged();
+    States::new(Some((states, session)), |watch| async {
+        let (mut states, session) = watch?;
         tokio::select! {
             biased;
             // `changed` fails if the client cannot reconnect, since the state then has no sender.
-            Ok(()) = self.states.changed() => {
-                let state = self.states.borrow_and_update().clone();
-                (self, Some(state))
+            Ok(()) = states.changed() => {
+                let state = states.borrow_and_update().clone();
+                Some((state, Some((states, session))))
             }
-            reason = { let session = Arc::clone(&self.session); async move { session.disconnected().await } } => {
-                self.ended = true;
-                (self, Some(ClientState::Ended(reason)))
-            }
+            reason = session.disconnected() => Some((ClientState::Ended(reason), None)),
         }
-    }
-}
-
-impl StateChanges {
-    pub(crate) fn new(states: watch::Receiver<ClientState>, session: Arc<Session>) -> Self {
-        Self { next: ReusableBoxFuture::new(StateWatch { states, session, ended: false }.next()) }
-    }
-
-    /// Returns the next state, or `None` after [`ClientState::Ended`].
-    ///
-    /// The stream holds only the newest state. If the client has left a state before this call, the
-    /// stream skips that state.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped before completion, no state is lost.
-    pub async fn next(&mut self) -> Option<ClientState> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
-    }
-}
-
-impl Stream for StateChanges {
-    type Item = ClientState;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientState>> {
-        let (watching, state) = std::task::ready!(self.next.poll(cx));
-        self.next.set(watching.next());
-        Poll::Ready(state)
-    }
-}
-
-impl std::fmt::Debug for StateChanges {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StateChanges").finish_non_exhaustive()
-    }
+    })
 }

@@ -123,6 +123,7 @@ mod scheduler;
 mod server;
 mod session;
 mod session_hooks;
+mod states;
 mod stub;
 mod target;
 #[cfg(feature = "test-util")]
@@ -163,7 +164,7 @@ pub use self::{
     call_error::{CallError, DecodeError, EncodeError, SignatureMismatch, TooLarge},
     client::Client,
     client_builder::ClientBuilder,
-    client_state::{ClientState, StateChanges},
+    client_state::ClientState,
     connect_error::{AcceptError, BindError, ConnectError},
     disconnect_reason::DisconnectReason,
     extensions::Extensions,
@@ -175,10 +176,11 @@ pub use self::{
     refusal::Refusal,
     server::{
         Accepting, Audience, BuilderState, Excluded, HookOutcome, JoinError, Member, NoIdentityYet, Replies, Server,
-        ServerBuilder, Shutdown, Socket, SocketId, Unset,
+        ServerBuilder, Shutdown, Socket, SocketId, SocketState, Unset,
     },
     session::{Call, Peer, Service, Stats},
     session_hooks::SessionInfo,
+    states::States,
     target::{IntoTarget, Target},
     transport::{BoxError, ConnectInfo, PeerCredentials},
 };

@@ -15,6 +15,7 @@ mod replies;
 mod shutdown;
 mod socket;
 mod socket_id;
+mod socket_state;
 
 use std::{
     borrow::Borrow,
@@ -44,6 +45,7 @@ pub use self::{
     shutdown::Shutdown,
     socket::Socket,
     socket_id::SocketId,
+    socket_state::SocketState,
 };
 use self::{
     audience::Selector,

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use super::{Inner, Server, SocketId, join_error::JoinError};
+use super::{Inner, Server, SocketId, SocketState, join_error::JoinError, socket_state::states_of};
 #[cfg(feature = "middleware")]
 use crate::layer::Request;
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     lock::{DroppedUnlocked, RwLock},
     peer_methods::peer_methods,
     session::{Call, Peer, Session},
+    states::States,
     transport::ConnectInfo,
 };
 use sockets_proto::name::check_room;
@@ -199,6 +200,30 @@ impl<I: Identity> Socket<I> {
     /// ```
     pub fn rooms(&self) -> Vec<String> {
         self.0.server.registry.read().rooms_of(self).into_iter().flatten().cloned().collect()
+    }
+
+    /// Returns a stream of the state changes that follow this call.
+    ///
+    /// If the client was away and is back before the program asks for the next state, the stream
+    /// still returns [`SocketState::Away`] and then [`SocketState::Connected`]. The stream ends
+    /// after [`SocketState::Ended`].
+    ///
+    /// ```
+    /// # async fn example(socket: &sockets::Socket<String>) {
+    /// use sockets::SocketState;
+    ///
+    /// let mut states = socket.states();
+    /// while let Some(state) = states.next().await {
+    ///     match state {
+    ///         SocketState::Connected => println!("{} is back", socket.identity()),
+    ///         SocketState::Away => println!("{} is away", socket.identity()),
+    ///         other => println!("{other:?}"),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn states(&self) -> States<SocketState> {
+        states_of(Arc::clone(self.session()))
     }
 
     /// Disconnects the client with a message. The server sends the message after everything that is

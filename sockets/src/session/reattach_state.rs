@@ -22,6 +22,8 @@ pub(super) struct ReattachState {
     share: Option<DetachedShare>,
     /// The milliseconds after which the client reconnects if the server restarts.
     restart_delay: u32,
+    /// The number of losses and resumptions. It is odd while the session is detached.
+    changes: u32,
     /// The reason for which the session lost its last connection.
     loss: Option<Box<DisconnectReason>>,
 }
@@ -55,6 +57,15 @@ impl ReattachState {
     /// Returns `true` if the client has made no later attempt.
     pub(super) fn is_latest(&self, attempt: u64) -> bool {
         attempt >= self.requested
+    }
+
+    /// Counts the loss of a connection, or a resumption.
+    pub(super) fn count_change(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+    }
+
+    pub(super) fn changes(&self) -> u32 {
+        self.changes
     }
 
     pub(super) fn set_loss(&mut self, reason: DisconnectReason) {

@@ -238,6 +238,7 @@ impl Session {
         let mut writer = self.writer.lock();
         let mut state = self.state.lock();
         state.core.detach();
+        state.reattach.count_change();
         state.core.clear_go_away();
         // Calls and emits that wait for the end of the shutdown now wait for the next connection.
         state.notify_changed();
@@ -249,6 +250,22 @@ impl Session {
         drop(writer);
         drop(deferred);
         stopped.into_parts()
+    }
+
+    /// Returns the number of losses and resumptions. On a server, it is odd while the session is
+    /// detached.
+    pub(crate) fn connection_changes(&self) -> u32 {
+        self.state.lock().reattach.changes()
+    }
+
+    /// Waits until [`connection_changes`](Self::connection_changes) is not `seen`. If the session has
+    /// ended, returns the reason.
+    pub(crate) async fn connection_changed(&self, seen: u32) -> Result<u32, DisconnectReason> {
+        self.wait_until(|| match self.reason() {
+            Some(reason) => Some(Err(reason.clone())),
+            None => Some(Ok(self.connection_changes())).filter(|changes| *changes != Ok(seen)),
+        })
+        .await
     }
 
     /// Records the reason for which the session lost its connection.
@@ -284,6 +301,8 @@ impl Session {
         let mut state = self.state.lock();
         let Some(retransmitted) = state.core.resume(now(), position) else { return false };
         state.reattach.set_share(None);
+        state.reattach.count_change();
+        state.notify_changed();
         let mut outbox = SendBuffer::default();
         outbox.push_exact(first);
         outbox.extend(&retransmitted);

@@ -5,4 +5,5 @@ mod delivery;
 mod offline_calls;
 mod restarts;
 mod session;
+mod socket_states;
 mod storm;
