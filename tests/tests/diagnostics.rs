@@ -273,7 +273,7 @@ async fn cancelled_handler_is_counted_and_reported() {
     PurchasesClient::new(&socket).waits("name").await.unwrap();
     PurchasesClient::new(&client).waits("name").await.unwrap();
     client.emit("unheard", &()).await.unwrap();
-    eventually("both handlers have begun", || socket.stats().unheard_emits == 1).await;
+    eventually("both handlers have begun", || socket.stats().unhandled_emits == 1).await;
     client.close().await;
     eventually("the server's handler is stopped", || socket.stats().cancelled_handlers == 2).await;
     eventually("the client's handler is stopped", || peer.stats().cancelled_handlers == 1).await;

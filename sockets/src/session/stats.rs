@@ -11,7 +11,7 @@ use std::sync::{
 #[non_exhaustive]
 pub struct Stats {
     /// Emits from the peer that had no handler here.
-    pub unheard_emits: u64,
+    pub unhandled_emits: u64,
     /// Results from the peer for calls that were not made, or had been completed before.
     pub stray_answers: u64,
     /// Emits that the session has dropped because of the attribute of their method. With
@@ -38,7 +38,7 @@ pub(super) struct LazyCounters(OnceLock<Box<Counters>>);
 
 #[derive(Default)]
 struct Counters {
-    unheard_emits: AtomicU64,
+    unhandled_emits: AtomicU64,
     stray_answers: AtomicU64,
     mismatched_emits: AtomicU64,
     undecodable_emits: AtomicU64,
@@ -52,7 +52,7 @@ impl LazyCounters {
     }
 
     pub(super) fn count_unhandled_emit(&self) {
-        self.count(|counters| &counters.unheard_emits);
+        self.count(|counters| &counters.unhandled_emits);
     }
 
     pub(super) fn count_unknown_reply(&self) {
@@ -80,7 +80,7 @@ impl LazyCounters {
             self.0.get().map_or(0, |counters| counter(counters).load(Ordering::Relaxed))
         };
         Stats {
-            unheard_emits: read(|counters| &counters.unheard_emits),
+            unhandled_emits: read(|counters| &counters.unhandled_emits),
             stray_answers: read(|counters| &counters.stray_answers),
             dropped_emits,
             mismatched_emits: read(|counters| &counters.mismatched_emits),

@@ -195,7 +195,7 @@ tcp_and_memory! {
             assert_eq!(socket.stats().mismatched_emits, u64::from(socket.identity().name == "bob"));
         }
         assert_eq!((olds.get(), news.get()), (2, 0));
-        assert_eq!([&ada, &bob, &eve].map(|client| client.stats().unheard_emits), [0, 0, 1]);
+        assert_eq!([&ada, &bob, &eve].map(|client| client.stats().unhandled_emits), [0, 0, 1]);
 
         server.all().group("Shop").emit("viewed", &("by name", 1_u32)).await.unwrap();
         round_trip(server.socket("bob").unwrap().as_peer()).await;
