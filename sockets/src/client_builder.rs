@@ -309,7 +309,7 @@ impl ClientBuilder {
     #[track_caller]
     pub fn connect_lazy(self, url: &str) -> Result<Client, AddressError> {
         let destination = Destination::Address(Address::parse(url)?);
-        Ok(self.start(destination))
+        Ok(self.start(destination).0)
     }
 
     /// Connects over streams that `connector` opens. The client calls `connector` for each
@@ -408,11 +408,13 @@ impl ClientBuilder {
         if !self.reconnect.retries_first() {
             return Box::pin(self.connect_by(ConnectTarget::To(destination))).await;
         }
-        let client = self.start(destination);
+        let (client, reconnector) = self.start(destination);
         let mut states = client.state_watch();
         tokio::select! {
             Ok(_) = states.wait_for(|state| matches!(state, ClientState::Connected { .. })) => {}
-            reason = client.as_peer().session().disconnected() => return Err(ConnectError::ended(reason)),
+            reason = client.as_peer().session().disconnected() => {
+                return Err(reconnector.take_error().unwrap_or_else(|| ConnectError::ended(reason)));
+            }
         }
         Ok(client)
     }
@@ -427,7 +429,7 @@ impl ClientBuilder {
     }
 
     /// Returns a client that connects in the background.
-    fn start(self, destination: Destination) -> Client {
+    fn start(self, destination: Destination) -> (Client, Arc<Reconnector>) {
         let routes = self.routes();
         let Self { limits, options, login, mut hooks, reconnect, .. } = self;
         let limits = Arc::new(limits);
@@ -448,11 +450,11 @@ impl ClientBuilder {
         let (changed, states) = watch::channel(ClientState::Reconnecting { attempt: 1, reason: None, error: None });
         hooks.limit = limits.connected;
         let settings = ConnectSettings { options, limits, login, hooks };
-        let reconnector = Reconnector::new(destination, settings, reconnect, None, changed);
-        let driver = Driver::new(Arc::clone(&session), receiver, received).with_reattach(Arc::new(reconnector));
+        let reconnector = Arc::new(Reconnector::new(destination, settings, reconnect, None, changed));
+        let driver = Driver::new(Arc::clone(&session), receiver, received).with_reattach(reconnector.clone());
         let client = Client::new(&session, states);
         tokio::spawn(driver.run(|| {}));
-        client
+        (client, reconnector)
     }
 
     async fn connect_by(self, target: ConnectTarget) -> Result<Client, ConnectError> {

@@ -63,7 +63,8 @@ impl Reconnect {
     }
 
     /// Also retries the first connection: [`connect`](crate::ClientBuilder::connect) then returns
-    /// when an attempt has succeeded. By default, it makes a single attempt.
+    /// when an attempt has succeeded. If the policy allows no further attempt, it fails with the error
+    /// of the last attempt. By default, it makes a single attempt.
     pub fn retry_first(self) -> Self {
         Self { retries_first: true, ..self }
     }

@@ -79,6 +79,8 @@ struct ReconnectState {
     redirected: Option<Address>,
     /// The reason for the connection loss. It is `None` while a session is established.
     lost: Option<DisconnectReason>,
+    /// The error after which the client makes no further attempt.
+    error: Option<ConnectError>,
 }
 
 impl Reconnector {
@@ -101,9 +103,15 @@ impl Reconnector {
             destination,
             redirected: None,
             lost: None,
+            error: None,
         };
         let backoff = Backoff::new(policy, settings.limits.resume_within);
         Self { settings, is_lazy, states, backoff: Mutex::new(backoff), reconnect_state: Mutex::new(reconnect_state) }
+    }
+
+    /// Takes the error after which the client makes no further attempt.
+    pub(crate) fn take_error(&self) -> Option<ConnectError> {
+        self.reconnect_state.lock().error.take()
     }
 
     /// Waits until the next attempt may start, and at least for `wait`. Returns the number of the
@@ -173,12 +181,15 @@ impl Reattach for Reconnector {
                 wait = retry;
                 next = self.next_attempt(wait, |attempt| reconnecting(attempt, &last)).await;
             }
-            Err(match last.as_deref() {
+            let ended = match last.as_deref() {
                 None => reason,
                 Some(ConnectError::Disconnected(reason)) => reason.clone(),
                 Some(ConnectError::Refused(refusal)) => DisconnectReason::Refused(refusal.clone()),
                 Some(error) => DisconnectReason::Lost(format!("the client could not reconnect: {error}")),
-            })
+            };
+            // No state contains the last error, so this is its only handle.
+            self.reconnect_state.lock().error = last.and_then(Arc::into_inner);
+            Err(ended)
         })
     }
 

@@ -96,7 +96,8 @@ async fn first_connection_is_retried_only_on_request() {
     assert!(matches!(Client::builder().connect(&url).await, Err(ConnectError::Unreachable(_))));
     let soon = || Reconnect::default().first_within(Duration::from_millis(5)).retry_first();
     let gave_up = Client::builder().reconnect(soon().attempts(2)).connect(&url);
-    assert!(within(gave_up).await.is_err());
+    let error = within(gave_up).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable(_)), "the error of the last attempt: {error:?}");
     let connecting = url.clone();
     let client = tokio::spawn(async move { Client::builder().reconnect(soon()).connect(&connecting).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -168,6 +169,12 @@ async fn failed_login_is_a_failed_attempt() {
     attempts.store(0, Ordering::Relaxed);
     let made = Arc::clone(&attempts);
     let soon = Reconnect::default().first_within(Duration::from_millis(5)).retry_first();
+    let failing = Client::builder().reconnect(soon.clone().attempts(2));
+    let failing = failing.try_auth_with(|| async { Result::<u32, _>::Err("no token".into()) }).connect(&url);
+    match within(failing).await {
+        Err(ConnectError::Login(error)) => assert_eq!(error.to_string(), "no token", "after the last attempt"),
+        other => panic!("{other:?}"),
+    }
     let builder = Client::builder().reconnect(soon).try_auth_with(move || {
         let number = made.fetch_add(1, Ordering::Relaxed);
         async move { if number < 2 { Err("no token".into()) } else { Ok(number) } }
