@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use sockets::{CallError, Client, DisconnectReason, Limits, Peer, Server, Socket, test_util::Link};
+use sockets::{CallError, Client, DisconnectReason, JoinError, Limits, Peer, Server, Socket, test_util::Link};
 use sockets_tests::*;
 use tokio::{sync::Notify, time::Instant};
 
@@ -138,7 +138,9 @@ tcp_and_memory! {
             socket.disconnected().await;
             joining.await.unwrap();
             assert_eq!(server.rooms(), Vec::<String>::new());
-            assert_eq!(socket.rooms(), Vec::<String>::new());
+            let last_rooms = socket.rooms();
+            assert_eq!(socket.join("after the end"), Err(JoinError::Disconnected));
+            assert_eq!(socket.rooms(), last_rooms, "they do not change after the end");
             assert!(server.sockets().is_empty());
         }
     }
