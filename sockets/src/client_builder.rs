@@ -75,7 +75,7 @@ impl ClientBuilder {
         Self {
             limits: Limits::default(),
             options: ClientOptions::default(),
-            routes: Routes::unlimited(),
+            routes: Routes::default(),
             login: Arc::new(|| Box::pin(async { encode_credentials(&()) })),
             hooks: SessionHooks::default(),
             reconnect: Reconnect::default(),
@@ -425,7 +425,7 @@ impl ClientBuilder {
         let interceptor = self.layers.interceptor();
         #[cfg(not(feature = "middleware"))]
         let interceptor = None;
-        self.routes.clone().with_max_names(self.limits.names_per_peer as usize).with_interceptor(interceptor)
+        self.routes.clone().with_interceptor(interceptor)
     }
 
     /// Returns a client that connects in the background.
@@ -443,7 +443,7 @@ impl ClientBuilder {
             retransmit_limit: Some(0),
             retries: true,
         };
-        let shared = Arc::new(Routes::new(0));
+        let shared = Arc::default();
         let session =
             Session::new(PeerLabel::Server, transmitter, peer_settings, Arc::clone(&limits), routes, shared, true);
         drop(session.detach(None));
@@ -490,7 +490,7 @@ impl ClientBuilder {
             peer_settings,
             Arc::clone(&limits),
             routes,
-            Arc::new(Routes::new(0)),
+            Arc::default(),
             true,
         );
         if let Some(announcement) = announcement {

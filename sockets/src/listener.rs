@@ -44,10 +44,10 @@ impl Listener {
         // Pass a clone of `listen` to the closure, which runs while `change_routes` holds a lock.
         // If the closure refuses the function, it drops the clone under the lock. The function
         // itself is dropped after the lock has been released, since the drop runs user code.
-        let key = key(path, name);
+        let (key, max_names) = (key(path, name), session.max_names());
         let added = session.change_routes(&[key], |routes| match kind {
-            ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen)).map(|id| (id, None)),
-            ListenerKind::Callback => routes.set_callback(path, name, Arc::clone(&listen)),
+            ListenerKind::Listener => routes.listen(path, name, Arc::clone(&listen), max_names).map(|id| (id, None)),
+            ListenerKind::Callback => routes.set_callback(path, name, Arc::clone(&listen), max_names),
         });
         let (id, _replaced) = added?;
         Ok(Self { session: Arc::downgrade(session), key, id })

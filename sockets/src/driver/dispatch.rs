@@ -219,7 +219,7 @@ impl Dispatcher {
     }
 
     fn note_suspended(&mut self, key: u64) {
-        self.handlers.record_suspension(key, self.session.limits().names_per_peer as usize);
+        self.handlers.record_suspension(key, self.session.max_names());
     }
 }
 

@@ -299,7 +299,7 @@ mod tests {
             retransmit_limit: Some(1 << 20),
             retries: true,
         };
-        let (routes, shared) = (Routes::new(1), Arc::new(Routes::new(0)));
+        let (routes, shared) = (Routes::default(), Arc::default());
         let session = Session::new(PeerLabel::Server, Box::new(written), peer_settings, limits, routes, shared, true);
         let recorder = Arc::new(Recorder::default());
         let driver =

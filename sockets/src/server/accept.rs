@@ -357,7 +357,7 @@ fn start<I: Identity>(
         server.options.compression.wrap(link, peer_settings.supports_compression);
     let (limits, shared) = (Arc::clone(&server.limits), Arc::clone(&server.routes));
     let label = PeerLabel::Client { session: number, address: info.remote_addr };
-    let routes = Routes::new(limits.names_per_peer as usize).with_interceptor(server.interceptor.clone());
+    let routes = Routes::default().with_interceptor(server.interceptor.clone());
     let session = Session::new(label, transmitter, peer_settings, limits, routes, shared, false);
     session.send_server_hello(accepted);
     if let Some(token) = token {

@@ -97,7 +97,7 @@ impl ServerBuilder {
         Self {
             limits: Limits::default(),
             options: ServerOptions::default(),
-            routes: Routes::unlimited(),
+            routes: Routes::default(),
             authenticate: Arc::new(|login, info| {
                 if !login.is_empty() {
                     let peer = PeerLabel::Connecting { address: info.remote_addr };

@@ -173,7 +173,7 @@ impl Session {
     pub(crate) fn record_signatures(&self, signatures: &mut Bytes) -> bool {
         let mut state = self.state.lock();
         let next = announced(&mut *signatures).take(MAX_SIGNATURES_PER_LOCK);
-        state.signatures.extend(next, self.limits.names_per_peer as usize);
+        state.signatures.extend(next, self.max_names());
         let is_finished = signatures.is_empty();
         if is_finished {
             state.signatures.finish();

@@ -246,8 +246,7 @@ impl Session {
             retransmit_limit: None,
             retries: false,
         };
-        let routes = || Routes::new(limits.names_per_peer as usize);
-        let (routes, shared) = (routes(), Arc::new(routes()));
+        let (routes, shared) = (Routes::default(), Arc::default());
         let transmitter = memory_pair().0.transmitter;
         let session = Self::new(PeerLabel::Server, transmitter, peer_settings, limits, routes, shared, false);
         session.end(&DisconnectReason::Closed);
@@ -257,6 +256,11 @@ impl Session {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the maximum number of names to which this session listens.
+    pub(crate) fn max_names(&self) -> usize {
+        self.limits.names_per_peer as usize
     }
 
     pub(crate) fn label(&self) -> PeerLabel {
@@ -324,8 +328,8 @@ impl Session {
     #[track_caller]
     pub(crate) fn serve(&self, service: &Arc<dyn GroupService>) -> Result<(), RegistrationError> {
         let location = Location::caller();
-        let keys = self.keys_of(service.info());
-        self.change_routes(&keys, |routes| routes.serve(Arc::clone(service), location))
+        let (keys, max_names) = (self.keys_of(service.info()), self.max_names());
+        self.change_routes(&keys, |routes| routes.serve(Arc::clone(service), location, max_names))
     }
 
     /// Stops serving a group to this peer alone.

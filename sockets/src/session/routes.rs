@@ -1,6 +1,15 @@
 //! The subscribers of the keys, and the interfaces by which the dispatcher starts them.
 
-use std::{any::type_name, collections::BTreeMap, mem, panic::Location, sync::Arc};
+use std::{
+    any::type_name,
+    collections::BTreeMap,
+    mem,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{HandlerSlot, Responder, Session, describe::Described, interceptor::Interceptor};
 use crate::{
@@ -136,43 +145,20 @@ struct RegisteredGroup {
 }
 
 /// The groups, listeners and callbacks of an endpoint.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Routes {
     by_key: BTreeMap<u64, Route>,
     groups: Vec<RegisteredGroup>,
-    next_id: u64,
-    max_names: usize,
     /// The layers around subscribers.
     interceptor: Option<Arc<dyn Interceptor>>,
     /// The session's handlers of the shared groups that have one handler per socket.
-    own_handlers: Vec<Arc<dyn GroupService>>,
+    own_handlers: Box<[Arc<dyn GroupService>]>,
 }
 
 impl Routes {
-    pub(crate) fn new(max_names: usize) -> Self {
-        Self { max_names, ..Self::unlimited() }
-    }
-
-    /// Returns the routes of a builder. Its limits may be set after its groups.
-    pub(crate) fn unlimited() -> Self {
-        Self {
-            by_key: BTreeMap::new(),
-            groups: Vec::new(),
-            next_id: 0,
-            max_names: usize::MAX,
-            interceptor: None,
-            own_handlers: Vec::new(),
-        }
-    }
-
-    /// Limits the names that may be added from now on.
-    pub(crate) fn with_max_names(self, max_names: usize) -> Self {
-        Self { max_names, ..self }
-    }
-
     /// Removes all subscribers and returns them, so that the caller can drop them without a lock.
     /// The names stay, since events and errors still contain the names.
-    pub(super) fn clear(&mut self) -> (Vec<Subscriber>, Vec<Arc<dyn GroupService>>) {
+    pub(super) fn clear(&mut self) -> (Vec<Subscriber>, Box<[Arc<dyn GroupService>]>) {
         self.groups.clear();
         self.interceptor = None;
         let removed = self.by_key.values_mut().flat_map(|route| {
@@ -206,7 +192,7 @@ impl Routes {
     /// The method panics if the group conflicts with a group that is served already.
     #[track_caller]
     pub(crate) fn serve_or_panic(&mut self, service: Arc<dyn GroupService>) {
-        if let Err(error) = self.serve(service, Location::caller()) {
+        if let Err(error) = self.serve(service, Location::caller(), usize::MAX) {
             panic!("{error}");
         }
     }
@@ -223,8 +209,8 @@ impl Routes {
 
     /// Adds the session's handler of a group that has one handler per socket.
     pub(super) fn add_own_handler(&mut self, service: Arc<dyn GroupService>) {
-        let service = self.intercept_group(service);
-        self.own_handlers.push(service);
+        let own_handlers = mem::take(&mut self.own_handlers);
+        self.own_handlers = own_handlers.into_iter().chain([self.intercept_group(service)]).collect();
     }
 
     /// Serves a group that is registered at `location`.
@@ -232,6 +218,7 @@ impl Routes {
         &mut self,
         service: Arc<dyn GroupService>,
         location: &'static Location<'static>,
+        max_names: usize,
     ) -> Result<(), RegistrationError> {
         let info @ GroupInfo { path, methods, type_name } = service.info();
         if let Some(first) = self.groups.iter().find(|group| group.info.path == path) {
@@ -247,7 +234,7 @@ impl Routes {
         let names = methods.iter().map(|method| (method.key, method.path, method.name));
         let new = names.map(|(key, path, name)| self.check(key, path, name));
         let new = new.collect::<Result<Vec<bool>, _>>()?.into_iter().filter(|new| *new).count();
-        self.check_capacity(new)?;
+        self.check_capacity(new, max_names)?;
         self.groups.push(RegisteredGroup { info, location });
         let service = self.intercept_group(service);
         for method in methods {
@@ -283,9 +270,10 @@ impl Routes {
         path: &str,
         name: &str,
         listen: Arc<dyn ListenerService>,
+        max_names: usize,
     ) -> Result<u64, RegistrationError> {
-        let (id, listen) = (self.next_id(), self.intercept_listener(path, name, listen));
-        self.checked_route(path, name)?.subscribers.push(Subscriber::Listener { id, listen });
+        let (id, listen) = (next_id(), self.intercept_listener(path, name, listen));
+        self.checked_route(path, name, max_names)?.subscribers.push(Subscriber::Listener { id, listen });
         Ok(id)
     }
 
@@ -295,9 +283,10 @@ impl Routes {
         path: &str,
         name: &str,
         listen: Arc<dyn ListenerService>,
+        max_names: usize,
     ) -> Result<(u64, Option<Arc<dyn ListenerService>>), RegistrationError> {
-        let (id, listen) = (self.next_id(), self.intercept_listener(path, name, listen));
-        let replaced = self.checked_route(path, name)?.callback.replace((id, listen));
+        let (id, listen) = (next_id(), self.intercept_listener(path, name, listen));
+        let replaced = self.checked_route(path, name, max_names)?.callback.replace((id, listen));
         Ok((id, replaced.map(|(_, listen)| listen)))
     }
 
@@ -384,7 +373,7 @@ impl Routes {
 
     /// Returns the signatures of all methods that are served here, or `None` if there are none.
     pub(crate) fn announcement(&self) -> Option<Announcement> {
-        let nothing = Self::new(0);
+        let nothing = Self::default();
         Announcement::new(self.by_key.keys().filter_map(|key| Some((*key, self.signature(&nothing, *key)?))))
     }
 
@@ -399,15 +388,10 @@ impl Routes {
         Some(route.method.map_or_else(|| Described::Named(route.name.clone()), Described::Declared))
     }
 
-    fn next_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    fn checked_route(&mut self, path: &str, name: &str) -> Result<&mut Route, RegistrationError> {
+    fn checked_route(&mut self, path: &str, name: &str, max_names: usize) -> Result<&mut Route, RegistrationError> {
         let key = key(path, name);
         let new = self.check(key, path, name)?;
-        self.check_capacity(usize::from(new))?;
+        self.check_capacity(usize::from(new), max_names)?;
         Ok(self.route(key, path, name))
     }
 
@@ -421,8 +405,7 @@ impl Routes {
         }
     }
 
-    fn check_capacity(&self, new: usize) -> Result<(), RegistrationError> {
-        let limit = self.max_names;
+    fn check_capacity(&self, new: usize, limit: usize) -> Result<(), RegistrationError> {
         if self.by_key.len() + new > limit { Err(RegistrationError::TooManyNames { limit }) } else { Ok(()) }
     }
 
@@ -435,6 +418,12 @@ impl Routes {
             callback: None,
         })
     }
+}
+
+/// Returns the id of a new listener or callback.
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The subscribers that handle an emit, and the subscriber that answers a request.
@@ -512,25 +501,25 @@ mod tests {
 
     #[test]
     fn path_served_twice_is_refused() {
-        let mut routes = Routes::new(10);
-        assert_eq!(routes.serve(group(vec![method("a", "x", 1)]), Location::caller()), Ok(()));
-        let again = routes.serve(group(vec![method("a", "y", 2)]), Location::caller());
+        let mut routes = Routes::default();
+        assert_eq!(routes.serve(group(vec![method("a", "x", 1)]), Location::caller(), 10), Ok(()));
+        let again = routes.serve(group(vec![method("a", "y", 2)]), Location::caller(), 10);
         assert!(matches!(again, Err(RegistrationError::ServedTwice { path: "a", .. })));
     }
 
     #[test]
     fn group_with_a_key_of_another_name_is_refused_entirely() {
-        let mut routes = Routes::new(10);
-        assert_eq!(routes.serve(group(vec![method("a", "x", 1)]), Location::caller()), Ok(()));
-        let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]), Location::caller());
+        let mut routes = Routes::default();
+        assert_eq!(routes.serve(group(vec![method("a", "x", 1)]), Location::caller(), 10), Ok(()));
+        let same = routes.serve(group(vec![method("b", "new", 3), method("b", "y", 1)]), Location::caller(), 10);
         assert_eq!(same, Err(RegistrationError::SameKey { first: "a/x".into(), second: "b/y".into() }));
         assert!(routes.describe(3).is_none());
     }
 
     #[test]
     fn names_above_the_limit_are_refused() {
-        let mut routes = Routes::new(1);
-        let two = routes.serve(group(vec![method("a", "x", 1), method("a", "y", 2)]), Location::caller());
+        let mut routes = Routes::default();
+        let two = routes.serve(group(vec![method("a", "x", 1), method("a", "y", 2)]), Location::caller(), 1);
         assert_eq!(two, Err(RegistrationError::TooManyNames { limit: 1 }));
     }
 }

@@ -13,7 +13,8 @@ tcp_and_memory! {
     async fn hook_runs_once_when_handlers_panic_on_drop(net: Transport) {
         let ended = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&ended);
-        let server = net.serve(Server::builder().connected(move |socket: Socket| {
+        let builder = Server::builder().serve_each(|_| BoomServer::new(PanicsOnDrop("the handler of a socket")));
+        let server = net.serve(builder.connected(move |socket: Socket| {
             let ended = Arc::clone(&counted);
             async move {
                 for name in ["one", "two"] {
