@@ -123,7 +123,7 @@ impl Endpoint {
             }
             HandlerId::Emit(_) => {
                 self.incoming.on_emit_ended(length);
-                self.engine.end_emit(call.handler, call.permit);
+                self.engine.end_emit(moment.now, call.handler, call.permit);
             }
         }
         self.process_queued(moment.now);

@@ -158,7 +158,7 @@ impl Endpoint {
             HandlerId::Request(id) => {
                 self.engine.respond(now, id, call.permit, &Response::Failure(FailureCode::Cancelled, ""));
             }
-            HandlerId::Emit(_) => self.engine.end_emit(call.handler, call.permit),
+            HandlerId::Emit(_) => self.engine.end_emit(now, call.handler, call.permit),
         }
         self.process_queued(now);
     }

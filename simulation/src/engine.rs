@@ -7,11 +7,11 @@ use std::{
 };
 
 use bytes::Bytes;
-
+use serde::ser::{Serialize, SerializeTuple, Serializer};
 use sockets_proto::{
     CallId, CallOrigin, CallResult, CloseReason, Event, Frame, HandlerId, KeepAlive, KeepAliveConfig, LatestEmit,
-    LatestKey, Overflow, ProtocolError, Response, Role, SendBuffer, SendOutcome, SessionCore, Settings, VolatileEmit,
-    WhenFull, WindowPermit, WindowSize,
+    LatestKey, Overflow, ProtocolError, Response, Role, SendBuffer, SendOutcome, SessionCore, Settings, TurnResults,
+    VolatileEmit, WhenFull, WindowPermit, WindowSize,
     codec::{Payload, SHARE_FROM},
     next_frame, shared_emit, shared_request,
 };
@@ -64,6 +64,22 @@ pub(super) struct Engine {
     writer: SendBuffer,
     /// The number of bytes in the send buffer that the simulation has checked.
     checked: usize,
+    /// The results of the handlers that end in their first poll.
+    turn: TurnResults,
+    replies: u64,
+    /// The longest frame that the peer accepts, in bytes.
+    peer_max_frame: usize,
+}
+
+/// A value whose encoding consists of these bytes.
+struct Encoded<'a>(&'a [u8]);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
 }
 
 impl Engine {
@@ -72,7 +88,14 @@ impl Engine {
         if local.retained > 0 && peer.retained > 0 {
             core.enable_resumption(local.retained, peer.retained);
         }
-        Self { core, writer: SendBuffer::default(), checked: 0 }
+        Self {
+            core,
+            writer: SendBuffer::default(),
+            checked: 0,
+            turn: TurnResults::default(),
+            replies: 0,
+            peer_max_frame: peer.settings().max_frame as usize,
+        }
     }
 
     /// Enables keep-alive.
@@ -180,6 +203,7 @@ impl Engine {
     /// of [`close`](Self::close).
     pub(super) fn reset(&mut self, now: Instant, local: Limits, peer: Limits) -> (Vec<(u64, bool)>, Vec<u64>) {
         let (ended, handlers) = self.core.reset(now, local.settings(), peer.settings(), peer.retained);
+        self.peer_max_frame = peer.settings().max_frame as usize;
         self.writer = SendBuffer::default();
         self.checked = 0;
         (disconnected(ended), handlers)
@@ -200,7 +224,7 @@ impl Engine {
         self.core.emit_volatile(&VolatileEmit::Own(super::actions::KEY, &as_encoded(payload)))
     }
 
-    pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64, u64>, ProtocolError> {
+    pub(super) fn handle(&mut self, now: Instant, frame: Bytes) -> Result<Event<u64>, ProtocolError> {
         self.core.handle(now, frame)
     }
 
@@ -276,11 +300,30 @@ impl Engine {
     }
 
     pub(super) fn respond(&mut self, now: Instant, id: CallId, permit: WindowPermit, outcome: &Response<'_>) {
+        // Half of the replies are those of handlers that end in their first poll.
+        self.replies += 1;
+        if let Response::Reply(payload) = outcome
+            && self.replies.is_multiple_of(2)
+        {
+            let max_frame = self.peer_max_frame;
+            if self.turn.reply(id, permit, &Encoded(payload.as_slice()), max_frame).is_ok() {
+                return self.core.settle(now, &mut self.turn);
+            }
+        }
         self.core.respond(now, id, permit, outcome);
     }
 
-    pub(super) fn end_emit(&mut self, handler_id: HandlerId, permit: WindowPermit) {
-        self.core.end_emit(handler_id, permit);
+    pub(super) fn end_emit(&mut self, now: Instant, handler_id: HandlerId, permit: WindowPermit) {
+        if self.core.handler(handler_id).is_some() {
+            return self.core.end_emit(handler_id, permit);
+        }
+        self.turn.end_emit(permit);
+        self.core.settle(now, &mut self.turn);
+    }
+
+    /// Returns a suspended handler.
+    pub(super) fn handler(&self, handler_id: HandlerId) -> Option<u64> {
+        self.core.handler(handler_id)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {

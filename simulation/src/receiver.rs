@@ -117,7 +117,7 @@ impl Endpoint {
         &mut self,
         moment: Moment,
         header: Frame,
-        event: Event<u64, u64>,
+        event: Event<u64>,
         payload: Bytes,
         length: usize,
         behavior: HandlerBehavior,
@@ -147,13 +147,16 @@ impl Endpoint {
                 (target, event) => panic!("a reply for {target:?} caused {event:?}"),
             },
             (Frame::Cancel { id }, event) => match (self.incoming.suspended(HandlerId::Request(id)), event) {
-                (Some(known), Event::Cancelled(handler)) => {
-                    assert_eq!(handler, known.number, "the request's handler is cancelled");
+                (Some(known), Event::Cancelled(cancelled)) => {
+                    assert_eq!(cancelled, id);
+                    let handler = self.engine.handler(HandlerId::Request(id));
+                    assert_eq!(handler, Some(known.number), "the request's handler is cancelled");
+                    let handler = known.number;
                     let running = self.incoming.handlers.iter_mut().find(|running| running.number == handler);
                     running.expect("a running handler").stopping = true;
                 }
-                (None, Event::Revoked(revoked)) => {
-                    assert_eq!(revoked, id);
+                (None, Event::Cancelled(cancelled)) => {
+                    assert_eq!((cancelled, self.engine.handler(HandlerId::Request(id))), (id, None));
                     let mut held = self.incoming.held.iter_mut();
                     if let Some(held) = held.find(|held| held.call.handler == HandlerId::Request(id)) {
                         held.revoked = true;
@@ -305,7 +308,7 @@ impl Endpoint {
             }
             HandlerId::Emit(_) => {
                 self.incoming.on_emit_ended(length);
-                self.engine.end_emit(call.handler, call.permit);
+                self.engine.end_emit(moment.now, call.handler, call.permit);
             }
         }
         self.process_queued(moment.now);

@@ -69,7 +69,7 @@ impl WindowPermit {
 
 /// The consequence of a received frame for the driver.
 #[derive(Debug, PartialEq)]
-pub enum Event<C, H> {
+pub enum Event<C> {
     /// The core has processed the frame. The driver has nothing to do.
     Handled,
     /// The peer calls a method.
@@ -81,11 +81,9 @@ pub enum Event<C, H> {
         /// The result of the call.
         result: CallResult,
     },
-    /// The peer cancelled a call. The driver has to cancel the call's handler.
-    Cancelled(H),
-    /// The peer cancelled a request that has no suspended handler. The handler either has not
-    /// started, or has already ended.
-    Revoked(CallId),
+    /// The peer cancelled a request. The driver has to cancel the request's handler, if the handler
+    /// has not ended.
+    Cancelled(CallId),
     /// A reply arrived for a call that does not exist or has completed.
     UnknownReply,
     /// The server has finished its `connected`.

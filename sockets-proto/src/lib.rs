@@ -32,6 +32,7 @@ mod shared_frame;
 mod tests;
 mod timeout;
 mod token;
+mod turn_results;
 mod window;
 
 pub use self::overflow::Overflow;
@@ -52,5 +53,6 @@ pub use self::{
     shared_frame::{SharedRequest, shared_emit, shared_request},
     timeout::clamp as clamp_timeout,
     token::{Token, Tokens},
+    turn_results::{ReplyError, TurnResults},
     window::WindowSize,
 };

@@ -98,6 +98,11 @@ impl SendBuffer {
         self.tail.extend_from_slice(message);
     }
 
+    /// Appends short encoded frames, including their prefixes.
+    pub(super) fn push_frames(&mut self, frames: &[u8]) {
+        self.tail.extend_from_slice(frames);
+    }
+
     /// Appends an encoded frame, including its prefix.
     #[inline]
     pub fn push_encoded(&mut self, frame: &Bytes) {

@@ -160,11 +160,17 @@ impl RecvWindow {
         self.bytes -= length as u64;
     }
 
-    /// Records that an emit ended. The receiver has to return the emit's share by a credit.
+    /// Releases the shares of `count` requests together.
+    pub(super) fn release_requests(&mut self, count: usize, bytes: u64) {
+        self.calls -= u32::try_from(count).unwrap_or(u32::MAX);
+        self.bytes -= bytes;
+    }
+
+    /// Records that `count` emits ended. The receiver has to return their share by a credit.
     #[inline]
-    pub(super) fn release_emit(&mut self, length: usize) {
-        self.unreturned_calls += 1;
-        self.unreturned_bytes += length as u64;
+    pub(super) fn release_emits(&mut self, count: u32, bytes: u64) {
+        self.unreturned_calls += count;
+        self.unreturned_bytes += bytes;
     }
 
     /// Returns the credit to send, or `None` if the credit is less than a quarter of the window.

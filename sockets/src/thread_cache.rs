@@ -5,6 +5,7 @@
 //! | `transport/buffer_pool.rs` | read buffers | 4 of 16 KiB |
 //! | `transport/buffer_pool.rs` | the buffer of the last large frame | 2 MiB |
 //! | `driver/handler_slots.rs` | the memory of handlers' futures | 32 futures |
+//! | `session/turn.rs` | the replies of a turn | 2 MiB |
 //! | `session/layered_result.rs` | the places for results of handlers with layers | 32 places |
 //! | `codec.rs` | arguments and replies of calls with layers | 4 KiB |
 //! | `session/wake_list.rs` | a list of wake-ups | 1,024 entries |

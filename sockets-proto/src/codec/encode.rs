@@ -46,20 +46,32 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 ///
 /// Returns an error if postcard cannot represent the value, or if the value's own `Serialize`
 /// rejects the value.
-pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, mut buffer: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
+    append(value, &mut buffer)?;
+    Ok(buffer)
+}
+
+/// Appends an encoded value to `buffer`. After an error, the buffer may end with a part of the
+/// value.
+///
+/// # Errors
+///
+/// Returns the same errors as [`encode_into`].
+#[inline]
+pub fn append<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     Ok(postcard::serialize_with_flavor(value, Appender(buffer))?)
 }
 
 /// Appends whole slices to a vector.
-struct Appender(Vec<u8>);
+struct Appender<'a>(&'a mut Vec<u8>);
 
-impl Flavor for Appender {
-    type Output = Vec<u8>;
+impl Flavor for Appender<'_> {
+    type Output = ();
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
         if self.0.capacity() - self.0.len() < data.len() {
-            grow(&mut self.0, data.len());
+            grow(self.0, data.len());
         }
         self.0.extend_from_slice(data);
         Ok(())
@@ -72,7 +84,7 @@ impl Flavor for Appender {
     }
 
     #[inline]
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }

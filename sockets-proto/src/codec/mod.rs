@@ -17,7 +17,7 @@ mod tests;
 pub use self::{
     decode::{decode, decode_elements, decode_within},
     decode_error::DecodeError,
-    encode::{EncodeError, encode, encode_into},
+    encode::{EncodeError, append, encode, encode_into},
     payload::{Payload, SHARE_FROM},
     scratch::with_scratch,
 };

@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
+use bytes::{Buf, Bytes};
+
 use super::{SessionCore, truncate};
 use crate::{
     ProtocolError,
     codec::Payload,
     event::{HandlerId, WindowPermit},
-    frame::{CallId, FailureCode, Frame, HEADER_MAX},
+    frame::{CallId, FailureCode, Frame, HEADER_MAX, PREFIX},
     pending::PendingKind,
     send_buffer::whole_frame,
+    turn_results::{TakenFrames, TurnReply, TurnResults},
 };
 
 /// The result of a received request, which the session sends to the peer.
@@ -35,8 +38,7 @@ impl<C, H: Clone> SessionCore<C, H> {
             }
         };
         if header.len() + payload.len() > self.max_frame {
-            let length = header.len() + payload.len();
-            let text = format!("{length} bytes, and the caller accepts frames of at most {} bytes", self.max_frame);
+            let text = self.too_large(header.len() + payload.len());
             return self.respond(now, id, permit, &Response::Failure(FailureCode::TooLarge, &text));
         }
         self.remove_handler(HandlerId::Request(id));
@@ -48,6 +50,56 @@ impl<C, H: Clone> SessionCore<C, H> {
             self.push_pending(now, whole_frame(header, &payload), PendingKind::Response);
         } else {
             self.send_buffer.push(header, &payload);
+        }
+    }
+
+    /// Describes a reply that is larger than the caller accepts.
+    pub fn too_large(&self, length: usize) -> String {
+        format!("{length} bytes, and the caller accepts frames of at most {} bytes", self.max_frame)
+    }
+
+    /// Takes over the results of the handlers that ended in a turn. The results are empty
+    /// afterwards.
+    pub fn settle(&mut self, now: Instant, results: &mut TurnResults) {
+        let emits = results.take_emits();
+        if emits.count > 0 && emits.epoch == self.epoch {
+            self.recv_window.release_emits(emits.count, emits.bytes);
+            self.send_credit();
+        }
+        let (frames, replies) = results.take_replies();
+        let Some(first) = replies.first() else { return results.reuse(TakenFrames::Copied(frames), replies) };
+        let epoch = first.permit.epoch;
+        // Calls of one turn arrive in order, so the first call has the earliest position.
+        let waits = !self.is_held && self.pending.has_calls_since(first.permit.received_at);
+        let frames = if waits || epoch != self.epoch {
+            self.settle_each(now, &frames, &replies);
+            TakenFrames::Copied(frames)
+        } else {
+            for reply in &replies {
+                self.remove_handler(HandlerId::Request(reply.id));
+            }
+            let bytes = replies.iter().map(|reply| reply.permit.length() as u64).sum();
+            self.recv_window.release_requests(replies.len(), bytes);
+            let frames = TakenFrames::new(frames);
+            match &frames {
+                TakenFrames::Copied(frames) => self.send_buffer.push_frames(frames),
+                TakenFrames::Shared(frames) => self.send_buffer.push_exact(frames.clone()),
+            }
+            frames
+        };
+        results.reuse(frames, replies);
+    }
+
+    /// Takes over the replies of a turn separately, because some of them may have to wait.
+    #[cold]
+    fn settle_each(&mut self, now: Instant, frames: &[u8], replies: &[TurnReply]) {
+        let mut start = 0;
+        for &TurnReply { id, permit, end } in replies {
+            let mut frame = Bytes::copy_from_slice(&frames[std::mem::replace(&mut start, end)..end]);
+            frame.advance(PREFIX);
+            if let Ok(Frame::Reply { .. }) = Frame::decode(&mut frame) {
+                self.respond(now, id, permit, &Response::Reply(&Payload::of(&frame)));
+            }
         }
     }
 
@@ -72,7 +124,11 @@ impl<C, H: Clone> SessionCore<C, H> {
         if permit.epoch != self.epoch {
             return;
         }
-        self.recv_window.release_emit(permit.length());
+        self.recv_window.release_emits(1, permit.length() as u64);
+        self.send_credit();
+    }
+
+    fn send_credit(&mut self) {
         if let Some((calls, bytes)) = self.recv_window.take_credit() {
             self.send_buffer.push_header_only(Frame::Credit { calls, bytes });
         }
@@ -81,6 +137,12 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Stores a handler that has been suspended, so that the peer can cancel it.
     pub fn insert_handler(&mut self, handler_id: HandlerId, handler: H) {
         self.handlers.insert(handler_id, handler);
+    }
+
+    /// Returns a suspended handler. It stays in the table until it has ended, because the id of the
+    /// request is in use until then.
+    pub fn handler(&self, handler_id: HandlerId) -> Option<H> {
+        self.handlers.get(&handler_id).cloned()
     }
 
     /// Removes a handler that has ended.

@@ -159,7 +159,7 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// # Errors
     ///
     /// Returns the protocol error that ends the connection.
-    pub fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C, H>, ProtocolError> {
+    pub fn handle(&mut self, now: Instant, mut frame: Bytes) -> Result<Event<C>, ProtocolError> {
         let length = frame.len();
         let header = Frame::decode(&mut frame)?;
         if let Some(keep_alive) = &mut self.keep_alive {
@@ -188,12 +188,7 @@ impl<C, H: Clone> SessionCore<C, H> {
                 let text = text_of(&frame);
                 self.complete_call(now, id, CallResult::Failure { code, text })
             }
-            // Keep the handler in the table until it has ended, because the id of the request is in
-            // use until then.
-            Frame::Cancel { id } => match self.handlers.get(&HandlerId::Request(id)) {
-                Some(handler) => Event::Cancelled(handler.clone()),
-                None => Event::Revoked(id),
-            },
+            Frame::Cancel { id } => Event::Cancelled(id),
             Frame::Credit { calls, bytes } => {
                 self.send_window.credit(calls, bytes)?;
                 self.flush_pending(now);
@@ -267,7 +262,7 @@ impl<C, H: Clone> SessionCore<C, H> {
         }
     }
 
-    fn complete_call(&mut self, now: Instant, id: CallId, result: CallResult) -> Event<C, H> {
+    fn complete_call(&mut self, now: Instant, id: CallId, result: CallResult) -> Event<C> {
         let Some((consumer, length)) = self.calls.complete(id) else { return Event::UnknownReply };
         self.send_window.release_request(length);
         self.flush_pending(now);
@@ -353,8 +348,16 @@ impl<C, H: Clone> SessionCore<C, H> {
 
     /// Returns `true` if the session must not process more calls until the peer has read some
     /// frames.
+    #[inline]
     pub fn is_full(&self) -> bool {
-        self.send_buffer.len() + self.pending.responses().bytes + self.excess() >= self.queue_limit
+        self.reply_capacity() == 0
+    }
+
+    /// Returns the number of bytes of replies that the queue accepts below its limit.
+    #[inline]
+    pub fn reply_capacity(&self) -> usize {
+        let queued = self.send_buffer.len() + self.pending.responses().bytes + self.excess();
+        self.queue_limit.saturating_sub(queued)
     }
 
     /// Returns the number of local requests that have no reply yet.

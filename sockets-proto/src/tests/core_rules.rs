@@ -95,7 +95,7 @@ fn reply_to_unknown_call_changes_nothing() {
         assert_eq!(core.handle(now, frame(Frame::Reply { id: unknown }, b"x")), Ok(Event::UnknownReply));
         let failure = Frame::Failure { id: unknown, code: FailureCode::Panicked };
         assert_eq!(core.handle(now, frame(failure, b"x")), Ok(Event::UnknownReply));
-        assert_eq!(core.handle(now, frame(Frame::Cancel { id: unknown }, b"")), Ok(Event::Revoked(unknown)));
+        assert_eq!(core.handle(now, frame(Frame::Cancel { id: unknown }, b"")), Ok(Event::Cancelled(unknown)));
     }
     assert!(core.send_buffer().is_empty());
     assert!(core.is_idle());
@@ -157,7 +157,8 @@ fn id_of_cancelled_request_is_in_use_until_reply() {
     let Ok(Event::Call(call)) = call else { panic!("{call:?}") };
     core.insert_handler(call.handler, 1);
     for _ in 0..2 {
-        assert_eq!(core.handle(now, frame(Frame::Cancel { id: call_id(3) }, &[])), Ok(Event::Cancelled(1)));
+        assert_eq!(core.handle(now, frame(Frame::Cancel { id: call_id(3) }, &[])), Ok(Event::Cancelled(call_id(3))));
+        assert_eq!(core.handler(call.handler), Some(1));
     }
     assert_eq!(core.close().1, [1], "the handler is still registered");
     core.insert_handler(call.handler, 1);

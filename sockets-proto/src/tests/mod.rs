@@ -5,4 +5,5 @@ mod frames;
 mod latest;
 mod overflow;
 mod resumption;
+mod turn_results;
 mod two_cores;

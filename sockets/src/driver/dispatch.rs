@@ -24,11 +24,12 @@ use crate::{
 use sockets_proto::{CallId, FailureCode, HandlerId, IncomingCall, ProtocolError, ReleaseUnused, Response};
 
 /// A call that waits to be started.
-struct HeldCall {
-    call: IncomingCall,
+pub(super) struct HeldCall {
+    pub(super) call: IncomingCall,
     /// The time at which the bytes of the call were received.
-    arrived: Instant,
-    revoked: bool,
+    pub(super) arrived: Instant,
+    /// The peer has cancelled the call.
+    pub(super) is_cancelled: bool,
 }
 
 /// The time slice in which calls are started.
@@ -47,42 +48,72 @@ pub(super) struct Dispatcher {
     unfinished: Option<Box<Unfinished>>,
     /// The rate at which calls are started, if it is limited.
     rate: Option<Box<RateLimiter>>,
+    /// A handler has suspended in this turn.
+    has_suspended: bool,
 }
 
 impl Dispatcher {
     pub(super) fn new(session: Arc<Session>) -> Self {
         let rate = RateLimiter::new(session.limits(), clock::now()).map(Box::new);
-        Self { session, handlers: HandlerCache::new(), held: VecDeque::new(), unfinished: None, rate }
+        Self {
+            session,
+            handlers: HandlerCache::new(),
+            held: VecDeque::new(),
+            unfinished: None,
+            rate,
+            has_suspended: false,
+        }
     }
 
-    /// Starts the handler of a call, or holds the call. A call is held while `can_dispatch` returns
+    /// Begins a turn.
+    pub(super) fn begin_turn(&mut self) {
+        self.has_suspended = false;
+    }
+
+    /// Starts the handler of a call, or holds the call. A call is held while `can_dispatch` is
     /// `false`, while the peer exceeds its rate, or while earlier calls are held. The window limits
     /// the number of held calls.
     #[inline]
     pub(super) fn accept(
         &mut self,
-        call: IncomingCall,
-        arrived: Instant,
+        held: HeldCall,
         slice: &TimeSlice,
         can_dispatch: bool,
         slots: &mut HandlerSlots,
         batch: &Batch,
     ) -> Result<(), ProtocolError> {
-        if can_dispatch && self.held.is_empty() && self.is_within_rate(slice.now) {
-            self.start(call, arrived, slice, slots, Some(batch));
-            return Ok(());
+        if self.has_suspended {
+            // The ids of the turn's calls were checked before its handlers started.
+            self.session.check_id(held.call.handler)?;
         }
-        self.hold(call, arrived, batch)
+        if !can_dispatch || !self.held.is_empty() || !self.is_within_rate(slice.now) {
+            return self.hold(held, batch);
+        }
+        if held.is_cancelled {
+            self.refuse_cancelled(&held.call);
+        } else {
+            self.start(held.call, held.arrived, slice, slots, Some(batch));
+        }
+        Ok(())
     }
 
     #[cold]
-    fn hold(&mut self, call: IncomingCall, arrived: Instant, batch: &Batch) -> Result<(), ProtocolError> {
-        if self.held.iter().any(|held| held.call.handler == call.handler) {
+    fn hold(&mut self, held: HeldCall, batch: &Batch) -> Result<(), ProtocolError> {
+        if self.held.iter().any(|other| other.call.handler == held.call.handler) {
             return Err(ProtocolError::DuplicateId);
         }
-        let call = IncomingCall { payload: batch.detach(call.payload), ..call };
-        self.held.push_back(HeldCall { call, arrived, revoked: false });
+        let payload = batch.detach(held.call.payload);
+        self.held.push_back(HeldCall { call: IncomingCall { payload, ..held.call }, ..held });
         Ok(())
+    }
+
+    /// Answers a cancelled request whose handler has not started.
+    #[cold]
+    fn refuse_cancelled(&self, call: &IncomingCall) {
+        if let HandlerId::Request(id) = call.handler {
+            let cancelled = Response::Failure(FailureCode::Cancelled, "");
+            self.session.respond(call.key, id, call.permit, &cancelled, QueuePolicy::Always);
+        }
     }
 
     /// Continues the unfinished emit, or starts the oldest held call.
@@ -102,17 +133,13 @@ impl Dispatcher {
             }
             return Ok(());
         }
-        let Some(HeldCall { call, arrived, revoked }) = self.held.pop_front() else { return Ok(()) };
+        let Some(HeldCall { call, arrived, is_cancelled }) = self.held.pop_front() else { return Ok(()) };
         self.held.release_unused();
-        match call.handler {
-            HandlerId::Request(id) if revoked => {
-                let cancelled = Response::Failure(FailureCode::Cancelled, "");
-                self.session.respond(call.key, id, call.permit, &cancelled, QueuePolicy::Always);
-            }
-            handler => {
-                self.session.check_id(handler)?;
-                self.start(call, arrived, slice, slots, None);
-            }
+        if is_cancelled {
+            self.refuse_cancelled(&call);
+        } else {
+            self.session.check_id(call.handler)?;
+            self.start(call, arrived, slice, slots, None);
         }
         Ok(())
     }
@@ -141,7 +168,7 @@ impl Dispatcher {
     /// send queue with immediate answers, without limit.
     pub(super) fn revoke(&mut self, id: CallId) {
         if let Some(held) = self.held.iter_mut().find(|held| held.call.handler == HandlerId::Request(id)) {
-            held.revoked = true;
+            held.is_cancelled = true;
         }
     }
 
@@ -219,6 +246,7 @@ impl Dispatcher {
     }
 
     fn note_suspended(&mut self, key: u64) {
+        self.has_suspended = true;
         self.handlers.record_suspension(key, self.session.max_names());
     }
 }

@@ -8,11 +8,12 @@ mod rate_limiter;
 mod reattach;
 
 use std::{
+    collections::VecDeque,
     future::{Future, poll_fn},
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -24,7 +25,7 @@ use tokio::{
 
 pub(crate) use self::reattach::{Reattach, ReattachFuture, Reattached};
 use self::{
-    dispatch::{Dispatcher, TimeSlice},
+    dispatch::{Dispatcher, HeldCall, TimeSlice},
     handler_slots::HandlerSlots,
     pause::Pauses,
 };
@@ -35,7 +36,7 @@ use crate::{
     hooks::contain,
     peer_label::PeerLabel,
     scheduler::{wake_after_others, wake_another_worker},
-    session::{Received, SLOW, Session, SlowPermit, WakeList},
+    session::{Received, SLOW, Session, SlowPermit, Timers, Turn, WakeList},
     transport::{Batch, Receive, ReceiveError, close_gracefully},
 };
 use sockets_proto::{Frame, ProtocolError};
@@ -52,8 +53,12 @@ const CLOCK_STALENESS: Duration = Duration::from_millis(5);
 pub(crate) struct Driver {
     session: Arc<Session>,
     receiver: Box<dyn Receive>,
-    /// Frames that have been received and not been handled.
+    /// The waker that the session has registered.
+    waker: Waker,
+    /// Frames that have been received and not been accepted.
     batch: Batch,
+    /// The accepted frames that the driver has not handled, in their order.
+    received: VecDeque<Received>,
     /// The time at which the frames in `batch` were received. The timeouts of the calls in these
     /// frames count from this time.
     arrived: Instant,
@@ -79,7 +84,9 @@ impl Driver {
         Self {
             session,
             receiver,
+            waker: Waker::noop().clone(),
             batch: received.into(),
+            received: VecDeque::new(),
             arrived: clock::now(),
             announced: None,
             dispatcher,
@@ -139,14 +146,22 @@ impl Driver {
         }
     }
 
+    /// Passes the waker of the driver's task to `register`, if the waker has changed.
+    fn register(&mut self, cx: &Context<'_>, register: impl FnOnce(&Session, &Waker)) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.waker.clone_from(cx.waker());
+            register(&self.session, &self.waker);
+        }
+    }
+
     /// Reads, dispatches and writes for a time slice. An error ends the connection.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let began = clock::now();
         let (mut now, until) = (began, began + SLICE);
-        self.session.prepare(now, cx)?;
+        self.register(cx, Session::start_driver);
+        self.session.prepare(now)?;
         // The permit is held to the end of the time slice.
         let Poll::Ready(permit) = self.poll_pause(now, cx) else {
-            self.poll_requested_flush(cx);
             return self.poll_timers(now, false, cx);
         };
         if permit.is_some() {
@@ -158,7 +173,7 @@ impl Driver {
                 if now >= until {
                     break true;
                 }
-                now = self.dispatch(now, until)?;
+                now = self.run_turn(now, until)?;
                 continue;
             }
             let max_frame = self.session.limits().max_frame as usize;
@@ -181,7 +196,6 @@ impl Driver {
         if self.receiver.has_unsent_replies() {
             self.session.flush_transport();
         }
-        self.poll_requested_flush(cx);
         self.poll_timers(now, listened, cx)
     }
 
@@ -203,20 +217,35 @@ impl Driver {
 
     /// Returns `true` if received frames or calls can be handled.
     fn has_work(&self, now: Instant) -> bool {
-        self.announced.is_some() || !self.batch.is_empty() || self.dispatcher.has_work(now)
+        !self.batch.is_empty() || self.has_accepted(now)
     }
 
-    /// Starts held calls and handles received frames. Stops when no call or frame is left, or at
-    /// the time `until`. Then writes the messages that the calls and frames have queued. Returns
-    /// the time at which the function stopped.
-    fn dispatch(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
-        self.session.begin_batch(began);
+    /// Returns `true` if accepted frames or held calls can be handled.
+    fn has_accepted(&self, now: Instant) -> bool {
+        !self.received.is_empty() || self.announced.is_some() || self.dispatcher.has_work(now)
+    }
+
+    /// Runs a turn: accepts received frames, runs the handlers of calls in their order, and settles
+    /// the results. Stops when no call or frame is left, when the replies fill the queue, or at the
+    /// time `until`. Then writes the messages that the calls and frames have queued. Returns the
+    /// time at which the turn stopped.
+    fn run_turn(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
+        let session = Arc::clone(&self.session);
+        let mut turn = Turn::new(&session, began);
         let mut wakes = WakeList::new();
         let mut slots = HandlerSlots::take_from_thread();
         let mut slice = TimeSlice { now: began, until };
+        self.dispatcher.begin_turn();
         let mut handled = Ok(());
-        while handled.is_ok() && self.has_work(slice.now) {
-            handled = self.step(&slice, &mut wakes, &mut slots);
+        while handled.is_ok() && !turn.is_full() && self.has_work(slice.now) {
+            if self.has_accepted(slice.now) {
+                handled = self.step(&slice, &mut turn, &mut wakes, &mut slots);
+            } else {
+                session.accept(&mut turn, &mut self.batch, &mut self.received, &mut wakes);
+                if self.batch.is_empty() {
+                    continue;
+                }
+            }
             // A step may have polled a handler, which is user code and may run for any time. So the
             // driver measures the time of every step.
             let before = mem::replace(&mut slice.now, clock::now());
@@ -227,15 +256,16 @@ impl Driver {
             }
         }
         slots.return_to_thread();
-        self.session.end_batch();
+        session.end_turn(&mut turn);
         handled.map(|()| slice.now)
     }
 
-    /// Handles a bounded number of received frames, and starts at most one call.
+    /// Handles the next received frame, or starts the next held call.
     #[inline]
     fn step(
         &mut self,
         slice: &TimeSlice,
+        turn: &mut Turn<'_>,
         wakes: &mut WakeList,
         slots: &mut HandlerSlots,
     ) -> Result<(), DisconnectReason> {
@@ -245,32 +275,35 @@ impl Driver {
             }
             return Ok(());
         }
+        turn.enter();
         if self.dispatcher.has_work(slice.now) {
+            wakes.wake_all();
             return self.dispatcher.release_next(slice, slots).map_err(protocol_error_reason);
         }
-        // A single match, so that a call is moved once.
-        match self.session.handle(slice.now, &mut self.batch, wakes) {
-            Ok(None) => {}
-            Ok(Some(Received::Call { call, can_dispatch })) => {
-                // Callers must not wait for this handler.
+        match self.received.pop_front() {
+            None => {}
+            Some(Received::Call { call, is_cancelled }) => {
+                // Callers must not wait for a handler.
                 wakes.wake_all();
+                let held = HeldCall { call, arrived: self.arrived, is_cancelled };
                 self.dispatcher
-                    .accept(call, self.arrived, slice, can_dispatch, slots, &self.batch)
+                    .accept(held, slice, turn.can_dispatch(), slots, &self.batch)
                     .map_err(protocol_error_reason)?;
             }
-            Ok(Some(Received::Cancelled(handler))) => handler.abort(),
-            Ok(Some(Received::Revoked(id))) => self.dispatcher.revoke(id),
-            Ok(Some(Received::Announced(signatures))) => self.announced = Some(Box::new(signatures)),
-            Ok(Some(Received::Ready)) => {
+            Some(Received::Completed(result)) => self.session.release_results(result, &mut self.received, wakes),
+            Some(Received::Cancelled(id)) if self.session.stop_handler(id) => {}
+            Some(Received::Cancelled(id)) => self.dispatcher.revoke(id),
+            Some(Received::Announced(signatures)) => self.announced = Some(Box::new(signatures)),
+            Some(Received::Ready) => {
                 if let Some(reattach) = &self.reattach {
                     reattach.on_established();
                 }
             }
-            Ok(Some(Received::Closed(reason))) => {
+            Some(Received::Closed(reason)) => {
                 self.peer_closed = true;
                 return Err(reason);
             }
-            Err(violation) => return Err(protocol_error_reason(violation)),
+            Some(Received::Violated(violation)) => return Err(protocol_error_reason(violation)),
         }
         Ok(())
     }
@@ -278,10 +311,7 @@ impl Driver {
     /// Writes the messages for which callers have requested a flush. Before the write, the driver
     /// yields once to the ready tasks, which may queue more messages. To yield, the driver's task
     /// wakes itself, and so moves to the back of the run queue.
-    fn poll_requested_flush(&mut self, cx: &Context<'_>) {
-        if !self.session.flush_is_requested() {
-            return;
-        }
+    fn flush_requested(&mut self, cx: &Context<'_>) {
         self.yielded = !self.yielded;
         if self.yielded {
             cx.waker().wake_by_ref();
@@ -294,7 +324,10 @@ impl Driver {
     /// held calls while it pauses, since the end of the pause wakes the driver.
     fn poll_timers(&mut self, mut now: Instant, listened: bool, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         loop {
-            let next = self.session.handle_timeout(now, listened)?;
+            let Timers { next, flush_requested } = self.session.handle_timeout(now, listened)?;
+            if flush_requested {
+                self.flush_requested(cx);
+            }
             let resumes_at =
                 if self.pauses.is_pausing() { self.pauses.ends_at() } else { self.dispatcher.resumes_at() };
             let Some(next) = [next, resumes_at].into_iter().flatten().min() else {

@@ -19,7 +19,7 @@ use crate::{
     handshake::{PeerSettings, ResumeGrant},
     lock::{event, in_transport},
     scheduler::wake_after_others,
-    session::{DetachedShare, ResumedConnection, Session},
+    session::{DetachedShare, Received, ResumedConnection, Session},
     transport::{Batch, Discarded, Link, Receive, ReceiveError, Transmit, close_gracefully},
 };
 use sockets_proto::{CloseReason, Frame, SendBuffer};
@@ -139,7 +139,7 @@ impl Driver {
     /// Handles all received frames in several time slices, between which other tasks run.
     async fn handle_batch(&mut self) -> Result<(), DisconnectReason> {
         poll_fn(|cx| match self.poll_detached(cx) {
-            Ok(()) if !self.batch.is_empty() => Poll::Pending,
+            Ok(()) if !self.batch.is_empty() || !self.received.is_empty() => Poll::Pending,
             handled => Poll::Ready(handled),
         })
         .await
@@ -149,9 +149,10 @@ impl Driver {
     /// after the time slice, the function wakes its task.
     fn poll_detached(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         let mut now = clock::now();
-        self.session.prepare_detached(now, cx)?;
+        self.register(cx, Session::register_driver);
+        self.session.prepare_detached(now)?;
         if self.has_work(now) {
-            now = self.dispatch(now, now + SLICE)?;
+            now = self.run_turn(now, now + SLICE)?;
         }
         if self.has_work(now) {
             wake_after_others(cx);
@@ -188,6 +189,7 @@ impl Driver {
             }
             Reattached::NewSession(link, peer_settings) => {
                 self.dispatcher.clear_held();
+                self.received.retain(|action| matches!(action, Received::Completed(_)));
                 self.announced = None;
                 self.session.reset(link.transmitter, peer_settings);
                 (link.receiver, link.received)

@@ -1,21 +1,18 @@
 //! The methods by which a driver runs its session.
 
-use std::{
-    mem,
-    sync::atomic::Ordering,
-    task::{Context, Waker},
-    time::Instant,
-};
+use std::{collections::VecDeque, mem, sync::atomic::Ordering, task::Waker, time::Instant};
 
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 
-use super::{Session, Waiter, WakeList};
+use super::{Session, State, StateGuard, Turn, Waiter, WakeList, turn::ResultsOf, wait_slots::Withheld};
 use crate::{
     disconnect_reason::{DisconnectReason, delayed},
     transport::Batch,
 };
-use sockets_proto::{CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, announced};
+use sockets_proto::{
+    CallId, CloseReason, Event, Frame, HandlerId, IncomingCall, ProtocolError, TurnResults, announced,
+};
 
 /// Maximum number of frames that the driver handles before it releases the lock. The number is
 /// small, because callers wait for the lock.
@@ -29,41 +26,42 @@ const MAX_SIGNATURES_PER_LOCK: usize = 512;
 
 /// The action that a received frame requires of the driver.
 pub(crate) enum Received {
-    /// Start a handler. If `can_dispatch` is `false`, the handler waits until
-    /// [`Session::can_dispatch`] returns `true`.
-    Call { call: IncomingCall, can_dispatch: bool },
-    /// Stop a suspended handler.
-    Cancelled(AbortHandle),
-    /// Revoke a request that has no suspended handler.
-    Revoked(CallId),
+    /// Start a handler, unless the peer has already cancelled the call.
+    Call { call: IncomingCall, is_cancelled: bool },
+    /// Deliver the result of a local call.
+    Completed(Withheld),
+    /// The peer has cancelled an earlier request.
+    Cancelled(CallId),
     /// Record these signatures before anything else is handled.
     Announced(Bytes),
     /// The server is ready.
     Ready,
     /// The peer has closed the session.
     Closed(DisconnectReason),
+    /// The peer has broken the protocol.
+    Violated(ProtocolError),
+}
+
+/// The state of a session after its expired deadlines have been handled.
+pub(crate) struct Timers {
+    /// The next deadline, at which the driver wakes up.
+    pub(crate) next: Option<Instant>,
+    /// Callers have requested a flush.
+    pub(crate) flush_requested: bool,
 }
 
 impl Session {
-    /// Registers the driver's waker, and writes the bytes that the connection did not accept
-    /// before. Returns an error if the session has to leave its connection.
-    pub(crate) fn prepare(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
-        let mut state = self.state.lock();
-        let is_registered = state.driver.will_wake(cx.waker());
-        if !is_registered {
-            drop(state);
-            self.register_driver(cx.waker());
-            state = self.state.lock();
-            // The session may have queued messages before the driver started. Request a flush
-            // instead of writing now, so that the same write can contain a call that follows
-            // immediately.
-            state.flush_requested |= !state.core.send_buffer().is_empty();
+    /// Writes the bytes that the connection did not accept before. Returns an error if the session
+    /// has to leave its connection.
+    pub(crate) fn prepare(&self, now: Instant) -> Result<(), DisconnectReason> {
+        if self.state.is_interrupted() {
+            let mut state = self.state.lock();
+            state.closing(now)?;
+            if state.reattach.has_offer() {
+                return Err(DisconnectReason::Superseded);
+            }
+            self.state.clear_interruption(&state);
         }
-        state.closing(now)?;
-        if state.reattach.has_offer() {
-            return Err(DisconnectReason::Superseded);
-        }
-        drop(state);
         if self.is_blocked() {
             let error = self.writer.lock().take_error();
             if let Some(error) = error {
@@ -74,8 +72,17 @@ impl Session {
         Ok(())
     }
 
+    /// Registers the driver of a connected session.
+    pub(crate) fn start_driver(&self, waker: &Waker) {
+        self.register_driver(waker);
+        // The session may have queued messages before the driver started. Request a flush instead of
+        // writing now, so that the same write can contain a call that follows immediately.
+        let mut state = self.state.lock();
+        state.flush_requested |= !state.core.send_buffer().is_empty();
+    }
+
     /// Registers the waker of the driver's task. Wakers are cloned and dropped without a lock.
-    pub(super) fn register_driver(&self, waker: &Waker) {
+    pub(crate) fn register_driver(&self, waker: &Waker) {
         let (waker, writer_waker) = (waker.clone(), waker.clone());
         let replaced = mem::replace(&mut self.state.lock().driver, waker);
         drop(replaced);
@@ -83,74 +90,118 @@ impl Session {
         drop(replaced);
     }
 
-    /// Begins a batch of received frames. Messages that its handlers queue are written together.
-    pub(crate) fn begin_batch(&self, now: Instant) {
+    /// Accepts received frames, until a number of frames or bytes is reached. Appends the actions of
+    /// the driver to `received`, in the order of the frames. Adds the wake-ups for the received
+    /// results to `wakes`.
+    ///
+    /// The first access of a turn begins the turn. Messages that its handlers queue are written
+    /// together.
+    pub(crate) fn accept(
+        &self,
+        turn: &mut Turn<'_>,
+        batch: &mut Batch,
+        received: &mut VecDeque<Received>,
+        wakes: &mut WakeList,
+    ) {
         let mut state = self.state.lock();
-        state.dispatching = Some(now);
-        state.queued_before = state.core.send_buffer().len();
-        state.wait_slots.detach_old_results();
+        if !mem::replace(&mut turn.is_open, true) {
+            state.dispatching = Some(turn.began);
+            state.queued_before = state.core.send_buffer().len();
+            state.wait_slots.detach_old_results();
+        }
+        self.accept_frames(&mut state, turn.began, batch, received, wakes);
+        state.check_capacity();
+        turn.capacity = state.core.reply_capacity();
+        if turn.results == ResultsOf::Session && !state.is_detached() {
+            turn.results = ResultsOf::NextHandler;
+        }
+        if !received.is_empty() {
+            turn.can_dispatch = state.can_dispatch();
+        } else if batch.is_empty() {
+            // No handler runs in this turn.
+            self.close_turn(state, turn);
+        }
     }
 
-    /// Ends a batch, and writes the messages that it has queued.
-    pub(crate) fn end_batch(&self) {
-        let mut state = self.state.lock();
+    /// Ends a turn. Takes over the results of its handlers, and writes the messages that they have
+    /// queued.
+    pub(crate) fn end_turn(&self, turn: &mut Turn<'_>) {
+        if turn.is_open || turn.has_results() {
+            let mut state = self.state.lock();
+            turn.end(|results, long| self.settle(&mut state, results, long));
+            self.close_turn(state, turn);
+        }
+    }
+
+    fn close_turn<'a>(&'a self, mut state: StateGuard<'a>, turn: &mut Turn<'_>) {
+        turn.is_open = false;
         state.dispatching = None;
-        // Flush only if this batch has queued messages. Messages from before the batch wait for the
+        // Flush only if this turn has queued messages. Messages from before the turn wait for the
         // flush that their callers have requested, because the callers may queue more messages
         // until then.
         let queued = state.core.send_buffer().len() > state.queued_before || state.core.has_control_frames();
         self.notify_if_idle(&mut state);
-        drop(state);
-        if queued {
-            self.flush_unless_blocked();
+        if queued && !self.is_blocked() {
+            self.flush_from(state);
         }
     }
 
-    /// Handles frames until a frame requires an action of the driver. Adds the wake-ups for the
-    /// received results to `wakes`.
-    pub(crate) fn handle(
+    fn settle(&self, state: &mut State, results: &mut TurnResults, long: &mut Vec<u64>) {
+        // Only the driver ends or detaches the session, so it is still on its connection.
+        self.sync_broadcasts(state);
+        long.drain(..).for_each(|key| state.replies.record_long(key));
+        let now = state.now();
+        state.core.settle(now, results);
+        state.arm_timer_if_pending();
+    }
+
+    fn accept_frames(
         &self,
+        state: &mut State,
         now: Instant,
         batch: &mut Batch,
+        received: &mut VecDeque<Received>,
         wakes: &mut WakeList,
-    ) -> Result<Option<Received>, ProtocolError> {
-        let mut state = self.state.lock();
+    ) {
         let stop_at = batch.len().saturating_sub(MAX_BYTES_PER_LOCK);
         for _ in 0..MAX_FRAMES_PER_LOCK {
             if batch.len() < stop_at {
-                break;
+                return;
             }
-            let Some(frame) = batch.next_frame() else { break };
-            let event = state.core.handle(now, frame)?;
-            state.check_capacity();
+            let Some(frame) = batch.next_frame() else { return };
+            let event = match state.core.handle(now, frame) {
+                Ok(event) => event,
+                Err(violation) => return received.push_back(Received::Violated(violation)),
+            };
             match event {
-                Event::Call(call) => {
-                    let can_dispatch = state.can_dispatch();
-                    return Ok(Some(Received::Call { call, can_dispatch }));
+                Event::Call(call) => received.push_back(Received::Call { call, is_cancelled: false }),
+                Event::Completed { consumer, result } => {
+                    // Detach the result of a member from the buffer of the batch. The program may
+                    // take this result late, with the results of many other members, and must not
+                    // keep the buffer until then.
+                    let is_member = matches!(consumer, Waiter::Member(_));
+                    let result = if is_member { batch.detach_result(result) } else { result };
+                    if received.is_empty() {
+                        wakes.add(state.wait_slots.complete(consumer, result));
+                    } else {
+                        received.push_back(Received::Completed(state.wait_slots.withhold(consumer, result)));
+                    }
                 }
-                Event::Completed { consumer: consumer @ Waiter::Member(_), result } => {
-                    // Detach the result from the buffer of the batch. The program may take this
-                    // result late, with the results of many other members, and must not keep the
-                    // buffer until then.
-                    wakes.add(state.wait_slots.complete(consumer, batch.detach_result(result)));
-                }
-                Event::Completed { consumer, result } => wakes.add(state.wait_slots.complete(consumer, result)),
                 Event::Handled => {}
-                Event::Cancelled(handler) => return Ok(Some(Received::Cancelled(handler))),
-                Event::Revoked(id) => return Ok(Some(Received::Revoked(id))),
+                Event::Cancelled(id) => cancel(received, id),
                 Event::UnknownReply => {
                     self.counters.count_unknown_reply();
                     state.report_unknown_reply();
                 }
                 Event::Ready => {
                     state.notify_changed();
-                    return Ok(Some(Received::Ready));
+                    received.push_back(Received::Ready);
                 }
                 Event::Drained => {
                     self.peer_drained.store(true, Ordering::Release);
-                    self.notify_if_idle(&mut state);
+                    self.notify_if_idle(state);
                 }
-                Event::Announcement(signatures) => return Ok(Some(Received::Announced(signatures))),
+                Event::Announcement(signatures) => return received.push_back(Received::Announced(signatures)),
                 Event::Acknowledged => {
                     state.reattach.confirm_token();
                     state.broadcast.note_progress();
@@ -162,11 +213,32 @@ impl Session {
                     if reason == CloseReason::Restarting {
                         state.reattach.set_restart_delay(delayed(&text).0);
                     }
-                    return Ok(Some(Received::Closed(DisconnectReason::from_close(reason, text))));
+                    return received.push_back(Received::Closed(DisconnectReason::from_close(reason, text)));
                 }
             }
         }
-        Ok(None)
+    }
+
+    /// Delivers a result, and the results that follow it directly.
+    pub(crate) fn release_results(&self, first: Withheld, received: &mut VecDeque<Received>, wakes: &mut WakeList) {
+        let mut state = self.state.lock();
+        state.wait_slots.release(first, wakes);
+        while let Some(Received::Completed(_)) = received.front()
+            && let Some(Received::Completed(next)) = received.pop_front()
+        {
+            state.wait_slots.release(next, wakes);
+        }
+    }
+
+    /// Stops the suspended handler of a request that the peer has cancelled. Returns `false` if the
+    /// request has no suspended handler.
+    #[cold]
+    pub(crate) fn stop_handler(&self, id: CallId) -> bool {
+        let handler = self.state.lock().core.handler(HandlerId::Request(id));
+        if let Some(handler) = &handler {
+            handler.abort();
+        }
+        handler.is_some()
     }
 
     /// Records some of the signatures that the peer has announced. Returns `true` if none are left.
@@ -215,20 +287,14 @@ impl Session {
         self.counters.count_unhandled_emit();
     }
 
-    /// Returns `true` if callers have requested a flush.
-    pub(crate) fn flush_is_requested(&self) -> bool {
-        self.state.lock().flush_requested
-    }
-
     /// Writes queued messages after callers or a shard have requested a flush.
     pub(crate) fn flush_requested(&self) {
         self.state.lock().flush_requested = false;
         self.flush();
     }
 
-    /// Handles expired deadlines. Returns the next deadline, at which the driver wakes up.
-    /// `listened` is `true` if the driver has handled all received bytes.
-    pub(crate) fn handle_timeout(&self, now: Instant, listened: bool) -> Result<Option<Instant>, DisconnectReason> {
+    /// Handles expired deadlines. `listened` is `true` if the driver has handled all received bytes.
+    pub(crate) fn handle_timeout(&self, now: Instant, listened: bool) -> Result<Timers, DisconnectReason> {
         let stalled = self.stall_limit();
         if stalled.is_some_and(|limit| now >= limit) {
             return Err(DisconnectReason::TooSlow);
@@ -255,12 +321,14 @@ impl Session {
         }
         let next = [state.core.next_timeout(), stalled, closing].into_iter().flatten().min();
         state.timer = next;
-        drop(state);
-        drop(wakes);
-        if queued {
-            self.flush_unless_blocked();
+        let timers = Timers { next, flush_requested: state.flush_requested };
+        if queued && !self.is_blocked() {
+            self.flush_from(state);
+        } else {
+            drop(state);
         }
-        Ok(next)
+        drop(wakes);
+        Ok(timers)
     }
 
     /// Returns the time at which the write timeout expires. Returns `None` if the connection
@@ -277,4 +345,18 @@ impl Session {
     pub(crate) fn send_control(&self, frame: Frame, text: &str) {
         self.state.lock().core.send_control(frame, text);
     }
+}
+
+/// Records that the peer has cancelled a request. If its handler has not started, it does not start.
+#[cold]
+fn cancel(received: &mut VecDeque<Received>, id: CallId) {
+    for action in received.iter_mut() {
+        if let Received::Call { call, is_cancelled } = action
+            && call.handler == HandlerId::Request(id)
+        {
+            *is_cancelled = true;
+            return;
+        }
+    }
+    received.push_back(Received::Cancelled(id));
 }

@@ -48,7 +48,8 @@ impl Session {
             return;
         }
         let (results, handlers) = if state.is_detached() { state.core.close_detached() } else { state.core.close() };
-        let wakes = state.wait_slots.complete_all(results);
+        let mut wakes = state.wait_slots.complete_all(results);
+        state.wait_slots.release_all(&mut wakes);
         let hooks = std::mem::take(&mut state.hooks);
         let offer = state.reattach.take_offer();
         state.give_up_waiting();

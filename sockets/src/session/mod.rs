@@ -34,6 +34,7 @@ mod state;
 mod state_lock;
 mod stats;
 mod suspended;
+mod turn;
 mod wait_slots;
 mod wake_list;
 mod write_progress;
@@ -68,7 +69,7 @@ pub(crate) use self::{
     detached_bytes::{DetachedBytes, DetachedShare},
     detached_handlers::{DetachedHandlers, DetachedPermit},
     emit_future::EmitFuture,
-    inbound::Received,
+    inbound::{Received, Timers},
     interceptor::Interceptor,
     multi_call::{MultiCall, MultiCallSlot},
     outbound::QueuePolicy,
@@ -77,6 +78,7 @@ pub(crate) use self::{
     routes::{GroupInfo, GroupService, ListenerService, Resolved, Routes, Subscriber},
     slow::{SLOW, SlowPermit},
     suspended::SuspendedHandler,
+    turn::Turn,
     wake_list::WakeList,
 };
 #[cfg(feature = "middleware")]
@@ -369,6 +371,12 @@ impl Session {
             .describe(key)
             .or_else(|| self.shared_routes.describe(key))
             .unwrap_or(Described::Named("the method".into()))
+    }
+
+    /// Returns `true` if the session may be about to end or to get another connection.
+    #[inline]
+    fn is_interrupted(&self) -> bool {
+        self.state.is_interrupted()
     }
 
     /// Returns `true` if a handler or hook of this session runs on this thread. Such a handler or

@@ -12,7 +12,8 @@ use super::{EmitFuture, Session, State, StateGuard, pending_replies::PendingRepl
 use crate::codec::{self, Payload};
 use crate::{call_error::CallError, clock::now, handler_context::call_origin};
 use sockets_proto::{
-    CallId, CallOrigin, HandlerId, LatestEmit, Response, SendOutcome, VolatileEmit, WindowPermit, shared_emit,
+    CallId, CallOrigin, HandlerId, LatestEmit, Response, SendOutcome, VolatileEmit, WindowPermit, codec::SHARE_FROM,
+    shared_emit,
 };
 
 /// The policy for a reply if the send queue is full.
@@ -170,7 +171,9 @@ impl Session {
         }
         self.sync_broadcasts(&mut state);
         if let Response::Reply(payload) = response {
-            state.replies.record_length(key, payload.len());
+            if payload.len() >= SHARE_FROM {
+                state.replies.record_long(key);
+            }
             if !state.admits_reply(payload.len()) {
                 self.update_pressure(&mut state);
                 return true;

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use sockets_proto::{CallId, ReleaseUnused, codec::SHARE_FROM};
+use sockets_proto::{CallId, ReleaseUnused};
 
 use super::Session;
 use crate::clock::now;
@@ -48,11 +48,11 @@ impl PendingReplies {
         self.content.as_ref().map_or(0, |content| content.bytes)
     }
 
-    /// Records the length of a reply, since further replies of its method may be as long.
-    pub(super) fn record_length(&mut self, key: u64, length: usize) {
-        if length >= SHARE_FROM {
-            self.content.get_or_insert_default().large.insert(key);
-        }
+    /// Records a reply of at least `SHARE_FROM` bytes, since further replies of its method may be
+    /// as long.
+    #[cold]
+    pub(super) fn record_long(&mut self, key: u64) {
+        self.content.get_or_insert_default().large.insert(key);
     }
 
     /// Counts a reply that waits.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "middleware")]
 use super::LayeredResult;
-use super::{Call, Completed, QueuePolicy, Session};
+use super::{Call, Completed, QueuePolicy, Session, turn};
 use crate::clock::now;
 use crate::codec::{self, DecodeError, EncodeError, Payload, decode_elements};
 use crate::lock::event;
@@ -22,7 +22,7 @@ use crate::lock::event;
 use crate::{call_error::CallError, method::Kind};
 #[cfg(feature = "middleware")]
 use sockets_proto::CallResult;
-use sockets_proto::{CallId, FailureCode, HandlerId, Response, WindowPermit};
+use sockets_proto::{CallId, FailureCode, HandlerId, ReplyError, Response, WindowPermit};
 
 /// A received request or emit. The call ends exactly once, with a reply or a failure. If the
 /// responder is dropped before the call has ended, the call ends with a failure. The failure code
@@ -176,7 +176,10 @@ impl Responder {
             result.set(Ok(encoded));
             return Ok(Completed(()));
         }
-        let Obligation::Request { id, .. } = self.obligation else { return self.done() };
+        let Obligation::Request { id, permit } = self.obligation else { return self.done() };
+        if let Some(replied) = self.reply_in_turn(id, permit, &reply) {
+            return replied;
+        }
         let respond = |payload: &Payload<'_>| {
             let is_answered = self.respond(&Response::Reply(payload), QueuePolicy::IfCapacity);
             (!is_answered).then(|| payload.to_bytes())
@@ -190,6 +193,31 @@ impl Responder {
             Box::pin(self.reply_when_possible(id, &encoded)).await;
         }
         Ok(Completed(()))
+    }
+
+    /// Adds the reply to the results of the turn in which the handler runs. Returns `None` if the
+    /// handler runs outside of a turn.
+    #[inline]
+    fn reply_in_turn<R: Serialize>(
+        &self,
+        id: CallId,
+        permit: WindowPermit,
+        reply: &R,
+    ) -> Option<Result<Completed, Completed>> {
+        if self.ended.load(Ordering::Relaxed) {
+            return Some(Ok(Completed(())));
+        }
+        Some(match turn::reply(self.call.session(), self.key, id, permit, reply)? {
+            Ok(()) => {
+                self.ended.store(true, Ordering::Relaxed);
+                Ok(Completed(()))
+            }
+            Err(ReplyError::Encode(error)) => Err(self.reject_reply::<R>(&error)),
+            Err(ReplyError::TooLarge { length }) => {
+                let text = self.call.session().state.lock().core.too_large(length);
+                Err(self.fail(FailureCode::TooLarge, &text))
+            }
+        })
     }
 
     async fn reply_when_possible(&self, id: CallId, encoded: &Bytes) {
@@ -290,7 +318,12 @@ impl Drop for Responder {
         match (&self.obligation, code) {
             (Obligation::Request { .. }, Some(code)) => drop(self.fail(code, "")),
             (Obligation::Request { .. }, None) => {}
-            (Obligation::Emit { handler, permit }, _) => self.call.session().end_emit(*handler, *permit),
+            (Obligation::Emit { handler, permit }, _) => {
+                let session = self.call.session();
+                if !turn::end_emit(session, *permit) {
+                    session.end_emit(*handler, *permit);
+                }
+            }
             (Obligation::SharedEmit(_, handler), _) => self.call.session().remove_handler(*handler),
             #[cfg(feature = "middleware")]
             (Obligation::Layered(..), _) => {}

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -273,14 +273,9 @@ impl Session {
         self.state.lock().reattach.set_loss(reason);
     }
 
-    /// Registers the driver's waker. Returns an error if the local endpoint ends the session.
-    pub(crate) fn prepare_detached(&self, now: Instant, cx: &Context<'_>) -> Result<(), DisconnectReason> {
+    /// Returns an error if the local endpoint ends the session.
+    pub(crate) fn prepare_detached(&self, now: Instant) -> Result<(), DisconnectReason> {
         let mut state = self.state.lock();
-        if !state.driver.will_wake(cx.waker()) {
-            drop(state);
-            self.register_driver(cx.waker());
-            state = self.state.lock();
-        }
         state.flush_requested = false;
         state.closing(now).map(|_| ())
     }

@@ -185,6 +185,12 @@ impl State {
         self.wake_driver();
     }
 
+    /// Returns `true` if the session ends or gets another connection. Every change to such a state
+    /// wakes the driver.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.closing.is_some() || self.abandoned.is_some() || self.reattach.has_offer()
+    }
+
     /// Returns the reason for which the local endpoint ends the session.
     pub(super) fn close_reason(&self) -> Option<&DisconnectReason> {
         self.closing.as_deref().map(|closing| &closing.reason)

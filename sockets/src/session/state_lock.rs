@@ -4,7 +4,10 @@ use crate::peer_label::PeerLabel;
 use std::{
     mem,
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
 };
 
@@ -17,6 +20,9 @@ pub(super) struct StateLock {
     state: Mutex<State>,
     /// The name of the peer in events.
     pub(super) label: PeerLabel,
+    /// The driver has to look at the state before it continues: the session ends or gets another
+    /// connection.
+    is_interrupted: AtomicBool,
     /// The emits and replies that wait for capacity in the send queue.
     pub(super) capacity: Notify,
     /// The tasks that wait until the session becomes ready, becomes idle or ends.
@@ -64,12 +70,30 @@ pub(super) struct Deferred<'a> {
 
 impl StateLock {
     pub(super) fn new(label: PeerLabel, state: State) -> Self {
-        Self { state: Mutex::new(state), label, capacity: Notify::new(), changed: Notify::new() }
+        Self {
+            state: Mutex::new(state),
+            label,
+            is_interrupted: AtomicBool::new(false),
+            capacity: Notify::new(),
+            changed: Notify::new(),
+        }
     }
 
     #[inline]
     pub(super) fn lock(&self) -> StateGuard<'_> {
         StateGuard { state: self.state.lock(), lock: self }
+    }
+
+    /// Returns `true` if the session may be about to end or to get another connection. This method
+    /// does not lock the state.
+    #[inline]
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.is_interrupted.load(Ordering::Acquire)
+    }
+
+    /// Records that the driver has looked at the state, which is locked.
+    pub(super) fn clear_interruption(&self, state: &State) {
+        self.is_interrupted.store(state.is_interrupted(), Ordering::Release);
     }
 
     /// Returns a value that wakes the driver when it is dropped.
@@ -93,6 +117,10 @@ impl<'a> StateGuard<'a> {
     #[cold]
     fn take_deferred(&mut self) -> Option<Deferred<'a>> {
         let recorded = self.state.recorded.take()?;
+        if recorded.wake_driver && self.state.is_interrupted() {
+            // The driver is woken after the store, so it does not miss the interruption.
+            self.lock.is_interrupted.store(true, Ordering::Release);
+        }
         // Only a task of tokio polls the driver, so cloning its waker runs no user code.
         let driver = recorded.wake_driver.then(|| self.state.driver.clone());
         Some(Deferred { lock: self.lock, driver, recorded })

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::{Waiter, WakeList, wake_list::Wakeup};
+use crate::hooks::contain;
 use sockets_proto::CallResult;
 
 /// Number of batches between two times at which [`WaitSlots::detach_old_results`] copies old
@@ -29,6 +30,8 @@ pub(super) struct WaitSlot {
     waker: Option<Waker>,
     /// `true` if the result is in a buffer of its own.
     detached: bool,
+    /// `true` if earlier frames have to be handled before the caller may take the result.
+    withheld: bool,
 }
 
 impl WaitSlots {
@@ -38,7 +41,7 @@ impl WaitSlots {
 
     /// Adds the slot of a caller with this waker.
     pub(super) fn insert(&mut self, waker: Waker) -> usize {
-        self.slots.insert(WaitSlot { result: None, waker: Some(waker), detached: false })
+        self.slots.insert(WaitSlot { result: None, waker: Some(waker), detached: false, withheld: false })
     }
 
     /// Removes a slot. The caller drops the slot without the lock, since the slot has a waker.
@@ -48,7 +51,8 @@ impl WaitSlots {
 
     /// If a slot has a result, removes the slot and returns the result. Such a slot has no waker.
     pub(super) fn take_result(&mut self, slot: usize) -> Option<CallResult> {
-        if self.slots[slot].result.is_some() { self.slots.remove(slot).result } else { None }
+        let WaitSlot { result, withheld, .. } = &self.slots[slot];
+        if result.is_some() && !withheld { self.slots.remove(slot).result } else { None }
     }
 
     /// Returns the old waker, which the caller drops without the lock.
@@ -79,6 +83,35 @@ impl WaitSlots {
         }
     }
 
+    /// Stores the result of a call as [`complete`](Self::complete) does. The caller of the call can
+    /// take the result after [`release`](Self::release).
+    pub(super) fn withhold(&mut self, consumer: Waiter, result: CallResult) -> Withheld {
+        let slot = if let Waiter::Caller(slot) = consumer { Some(slot) } else { None };
+        if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
+            slot.withheld = true;
+        }
+        Withheld { slot, wakeup: self.complete(consumer, result) }
+    }
+
+    /// Lets the caller of a call take its result. Adds the wake-ups to `wakes`.
+    pub(super) fn release(&mut self, mut withheld: Withheld, wakes: &mut WakeList) {
+        wakes.add(withheld.wakeup.take());
+        // The call may have been dropped, so another call may use the slot.
+        if let Some(slot) = withheld.slot.and_then(|slot| self.slots.get_mut(slot)).filter(|slot| slot.withheld) {
+            slot.withheld = false;
+            wakes.add(slot.waker.take().map(Wakeup::Wake));
+        }
+    }
+
+    /// Lets all callers take their results, because the session ends. Adds the wake-ups to `wakes`.
+    pub(super) fn release_all(&mut self, wakes: &mut WakeList) {
+        for (_, slot) in &mut self.slots {
+            if mem::take(&mut slot.withheld) {
+                wakes.add(slot.waker.take().map(Wakeup::Wake));
+            }
+        }
+    }
+
     /// Copies old replies out of the buffers in which they were received. A reply is old if its
     /// caller has not taken it for several batches. Without the copy, each old reply could keep a
     /// whole buffer. Other replies are not copied. The driver calls this function for each batch.
@@ -100,6 +133,21 @@ impl WaitSlots {
     /// Releases unused memory.
     pub(super) fn shrink_to_fit(&mut self) {
         self.slots.shrink_to_fit();
+    }
+}
+
+/// A received result that its caller does not receive yet. If this value is dropped, the caller is
+/// woken.
+pub(crate) struct Withheld {
+    slot: Option<usize>,
+    wakeup: Option<Wakeup>,
+}
+
+impl Drop for Withheld {
+    fn drop(&mut self) {
+        if let Some(wakeup) = self.wakeup.take() {
+            contain(|| wakeup.run());
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Session {
     /// Decides which task writes the messages that the caller has just queued. `lone` is `true` if
     /// no other call is in flight.
     #[inline]
-    pub(super) fn after_queueing(&self, state: StateGuard<'_>, lone: bool) {
+    pub(super) fn after_queueing<'a>(&'a self, state: StateGuard<'a>, lone: bool) {
         // If the driver dispatches a batch, it writes after the batch, also for concurrent callers.
         if state.dispatching.is_none() {
             self.write_soon(state, lone);
@@ -141,14 +141,13 @@ impl Session {
     }
 
     #[inline(never)]
-    fn write_soon(&self, mut state: StateGuard<'_>, lone: bool) {
+    fn write_soon<'a>(&'a self, mut state: StateGuard<'a>, lone: bool) {
         if self.is_blocked() {
             state.update_share();
             return;
         }
         if lone || state.core.send_buffer().len() >= WRITE_FROM {
-            drop(state);
-            self.flush();
+            self.flush_from(state);
         } else if !state.flush_requested {
             state.request_flush();
             drop(state);
@@ -158,18 +157,29 @@ impl Session {
 
     /// Writes all queued messages. If another task is writing, that task writes them.
     pub(crate) fn flush(&self) {
+        self.flush_from(self.state.lock());
+    }
+
+    /// Writes all queued messages, as [`flush`](Self::flush) does, and releases the state.
+    pub(super) fn flush_from<'a>(&'a self, mut state: StateGuard<'a>) {
         if is_in_transport() {
             // This thread may hold a lock that writing needs.
-            return self.state.lock().request_flush();
+            return state.request_flush();
         }
         loop {
+            // The state may be locked here: the task that holds the writer may wait for the state,
+            // and this attempt does not wait.
             let Some(mut writer) = self.writer.try_lock() else { return };
-            let deferred = self.write(&mut writer);
+            let deferred = self.write(state, &mut writer);
             drop(writer);
             drop(deferred);
+            if self.is_blocked() {
+                return;
+            }
             // While this task held the lock of the writer, another task may have queued a message
             // and left the write to this task. So write again, unless no message is queued.
-            if self.is_blocked() || !self.state.lock().core.wants_write() {
+            state = self.state.lock();
+            if !state.core.wants_write() {
                 return;
             }
         }
@@ -189,43 +199,38 @@ impl Session {
         }
     }
 
-    /// Writes all queued messages. Returns the recorded wakes and events. The caller runs them
-    /// after it has released the writer.
-    fn write(&self, writer: &mut Writer) -> Option<Deferred<'_>> {
-        let mut deferred = None;
-        loop {
-            // Take the next messages only after the transport has written all earlier bytes. An
-            // empty outbox does not prove this: the transport may have taken all bytes from it, and
-            // not have written them yet.
-            if writer.outbox.is_empty() && !writer.is_pending {
-                let mut state = self.state.lock();
-                if state.is_detached() {
-                    return deferred;
-                }
-                state.core.poll_transmit(&mut writer.outbox);
-                state.queued_before = 0;
-                state.flush_requested = false;
-                if writer.outbox.is_empty() {
-                    return deferred;
-                }
-                state.broadcast.note_progress();
-                if state.core.has_evictable() && self.reason.get().is_none() {
-                    let now = state.now();
-                    state.core.on_writable(now);
-                }
-                state.queue_has_shrunk();
-                if mem::take(&mut state.backpressured) {
-                    state.wake_driver();
-                }
-                if state.emits_waiting > 0 || !state.replies.is_empty() {
-                    state.notify_capacity();
-                }
-                Deferred::merge(&mut deferred, state.unlock());
+    /// Takes the queued messages, releases the state, and writes the messages. Returns the recorded
+    /// wakes and events. The caller runs them after it has released the writer.
+    fn write<'a>(&'a self, mut state: StateGuard<'a>, writer: &mut Writer) -> Option<Deferred<'a>> {
+        // Take the next messages only after the transport has written all earlier bytes. An empty
+        // outbox does not prove this: the transport may have taken all bytes from it, and not have
+        // written them yet.
+        if writer.outbox.is_empty() && !writer.is_pending {
+            if state.is_detached() {
+                return state.unlock();
             }
-            if !self.poll_writer(writer, &mut deferred) {
-                return deferred;
+            state.core.poll_transmit(&mut writer.outbox);
+            state.queued_before = 0;
+            state.flush_requested = false;
+            if writer.outbox.is_empty() {
+                return state.unlock();
+            }
+            state.broadcast.note_progress();
+            if state.core.has_evictable() && self.reason.get().is_none() {
+                let now = state.now();
+                state.core.on_writable(now);
+            }
+            state.queue_has_shrunk();
+            if mem::take(&mut state.backpressured) {
+                state.wake_driver();
+            }
+            if state.emits_waiting > 0 || !state.replies.is_empty() {
+                state.notify_capacity();
             }
         }
+        let mut deferred = state.unlock();
+        self.poll_writer(writer, &mut deferred);
+        deferred
     }
 
     /// Returns `true` if all bytes of the writer have been written.

@@ -188,8 +188,7 @@ impl Conversation {
                 end.running.push(call);
             }
             Event::Completed { consumer, .. } => end.outcome(consumer),
-            Event::Cancelled(running) => self.cancelled(endpoint, running),
-            Event::Revoked(id) => self.cancelled(endpoint, HandlerId::Request(id)),
+            Event::Cancelled(id) => self.cancelled(endpoint, HandlerId::Request(id)),
             Event::Handled => {}
             other => panic!("unexpected event {other:?}"),
         }

@@ -6,7 +6,8 @@ use sockets::Limits;
 use tokio::runtime::Builder;
 
 use sockets_tests::raw::{
-    ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, reply, request, request_within, string, varint,
+    ECHO, NEST, NOTE, Raw, SUM, UNKNOWN, WAIT, cancel, credit, emit, prefixed, reply, request, request_within, string,
+    varint,
 };
 
 use super::fixture::{server_and_healthy, server_with};
@@ -109,6 +110,20 @@ async fn timeout_of_any_length_is_legal() {
     raw.send(&cancel(0)).await;
     assert_eq!(raw.expect_failure(0, 11).await, "");
     check(&mut raw).await;
+    healthy.check().await;
+}
+
+#[tokio::test]
+async fn request_cancelled_in_its_batch_does_not_start() {
+    let (server, healthy) = server_and_healthy().await;
+    let mut raw = Raw::established(server.local_addr()).await;
+    let batch = [prefixed(&request(0, WAIT, &[])), prefixed(&request(2, WAIT, &[])), prefixed(&cancel(2))].concat();
+    raw.send_bytes(&batch).await;
+    assert_eq!(raw.expect_failure(2, 11).await, "");
+    raw.send(&cancel(0)).await;
+    assert_eq!(raw.expect_failure(0, 11).await, "");
+    let stopped: u64 = server.sockets().iter().map(|socket| socket.stats().cancelled_handlers).sum();
+    assert_eq!(stopped, 1, "only the handler of the first request has started");
     healthy.check().await;
 }
 
