@@ -135,22 +135,28 @@ impl Link {
         tokio::spawn(async move {
             let ((from_client, to_client), (from_server, to_server)) = (split(near), split(far));
             let mut state = link.0.subscribe();
+            let to_server = link.forward(from_client, to_server, cuts);
+            let to_client = link.forward(from_server, to_client, cuts);
             select! {
-                // A cut is checked first, so that it loses the bytes that a frozen link holds.
-                biased;
                 _ = state.wait_for(|state| state.cuts != cuts) => {}
-                _ = async { join!(link.forward(from_client, to_server), link.forward(from_server, to_client)) } => {}
+                _ = async { join!(to_server, to_client) } => {}
             }
         });
         Ok(client)
     }
 
     /// Forwards bytes until the stream ends, or until a read or write fails.
-    async fn forward(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Option<()> {
+    async fn forward(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        cuts: u64,
+    ) -> Option<()> {
         let (mut buffer, mut state) = (vec![0; BUFFER], self.0.subscribe());
         loop {
             let count = from.read(&mut buffer).await.ok()?;
-            state.wait_for(|state| state.condition != Condition::Frozen).await.ok()?;
+            // After a cut, the bytes that a frozen link holds must not pass.
+            state.wait_for(|state| state.condition != Condition::Frozen && state.cuts == cuts).await.ok()?;
             if count == 0 {
                 return to.shutdown().await.ok();
             }
