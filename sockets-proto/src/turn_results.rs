@@ -118,6 +118,12 @@ impl TurnResults {
         self.replies.is_empty() && self.emits.count == 0
     }
 
+    /// Returns the permit of the first request that has a reply.
+    #[inline]
+    pub(crate) fn first_permit(&self) -> Option<WindowPermit> {
+        self.replies.first().map(|reply| reply.permit)
+    }
+
     /// Takes the ended emits.
     pub(crate) fn take_emits(&mut self) -> EndedEmits {
         std::mem::take(&mut self.emits)

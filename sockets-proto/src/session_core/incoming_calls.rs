@@ -66,12 +66,11 @@ impl<C, H: Clone> SessionCore<C, H> {
             self.recv_window.release_emits(emits.count, emits.bytes);
             self.send_credit();
         }
-        let (frames, replies) = results.take_replies();
-        let Some(first) = replies.first() else { return results.reuse(TakenFrames::Copied(frames), replies) };
-        let epoch = first.permit.epoch;
+        let Some(first) = results.first_permit() else { return };
         // Calls of one turn arrive in order, so the first call has the earliest position.
-        let waits = !self.is_held && self.pending.has_calls_since(first.permit.received_at);
-        let frames = if waits || epoch != self.epoch {
+        let waits = !self.is_held && self.pending.has_calls_since(first.received_at);
+        let (frames, replies) = results.take_replies();
+        let frames = if waits || first.epoch != self.epoch {
             self.settle_each(now, &frames, &replies);
             TakenFrames::Copied(frames)
         } else {

@@ -230,8 +230,7 @@ impl Driver {
     /// time `until`. Then writes the messages that the calls and frames have queued. Returns the
     /// time at which the turn stopped.
     fn run_turn(&mut self, began: Instant, until: Instant) -> Result<Instant, DisconnectReason> {
-        let session = Arc::clone(&self.session);
-        let mut turn = Turn::new(&session, began);
+        let mut turn = Turn::new(began);
         let mut wakes = WakeList::new();
         let mut slots = HandlerSlots::take_from_thread();
         let mut slice = TimeSlice { now: began, until };
@@ -241,7 +240,7 @@ impl Driver {
             if self.has_accepted(slice.now) {
                 handled = self.step(&slice, &mut turn, &mut wakes, &mut slots);
             } else {
-                session.accept(&mut turn, &mut self.batch, &mut self.received, &mut wakes);
+                self.session.accept(&mut turn, &mut self.batch, &mut self.received, &mut wakes);
                 if self.batch.is_empty() {
                     continue;
                 }
@@ -256,7 +255,7 @@ impl Driver {
             }
         }
         slots.return_to_thread();
-        session.end_turn(&mut turn);
+        self.session.end_turn(&mut turn);
         handled.map(|()| slice.now)
     }
 
@@ -265,7 +264,7 @@ impl Driver {
     fn step(
         &mut self,
         slice: &TimeSlice,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         wakes: &mut WakeList,
         slots: &mut HandlerSlots,
     ) -> Result<(), DisconnectReason> {
@@ -275,7 +274,7 @@ impl Driver {
             }
             return Ok(());
         }
-        turn.enter();
+        turn.enter(&self.session);
         if self.dispatcher.has_work(slice.now) {
             wakes.wake_all();
             return self.dispatcher.release_next(slice, slots).map_err(protocol_error_reason);
@@ -287,7 +286,7 @@ impl Driver {
                 wakes.wake_all();
                 let held = HeldCall { call, arrived: self.arrived, is_cancelled };
                 self.dispatcher
-                    .accept(held, slice, turn.can_dispatch(), slots, &self.batch)
+                    .accept(held, slice, turn.can_dispatch(&self.session), slots, &self.batch)
                     .map_err(protocol_error_reason)?;
             }
             Some(Received::Completed(result)) => self.session.release_results(result, &mut self.received, wakes),

@@ -98,7 +98,7 @@ impl Session {
     /// together.
     pub(crate) fn accept(
         &self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn,
         batch: &mut Batch,
         received: &mut VecDeque<Received>,
         wakes: &mut WakeList,
@@ -125,7 +125,7 @@ impl Session {
 
     /// Ends a turn. Takes over the results of its handlers, and writes the messages that they have
     /// queued.
-    pub(crate) fn end_turn(&self, turn: &mut Turn<'_>) {
+    pub(crate) fn end_turn(&self, turn: &mut Turn) {
         if turn.is_open || turn.has_results() {
             let mut state = self.state.lock();
             turn.end(|results, long| self.settle(&mut state, results, long));
@@ -133,7 +133,7 @@ impl Session {
         }
     }
 
-    fn close_turn<'a>(&'a self, mut state: StateGuard<'a>, turn: &mut Turn<'_>) {
+    fn close_turn<'a>(&'a self, mut state: StateGuard<'a>, turn: &mut Turn) {
         turn.is_open = false;
         state.dispatching = None;
         // Flush only if this turn has queued messages. Messages from before the turn wait for the

@@ -37,8 +37,7 @@ pub(super) enum ResultsOf {
 ///
 /// After [`enter`](Self::enter), the handlers that end in their first poll add their results to the
 /// thread instead of locking the session.
-pub(crate) struct Turn<'a> {
-    session: &'a Session,
+pub(crate) struct Turn {
     pub(super) began: Instant,
     /// The session delays its writes to the end of the turn.
     pub(super) is_open: bool,
@@ -49,19 +48,19 @@ pub(crate) struct Turn<'a> {
     pub(super) capacity: usize,
 }
 
-impl<'a> Turn<'a> {
-    pub(crate) fn new(session: &'a Session, began: Instant) -> Self {
-        Self { session, began, is_open: false, results: ResultsOf::Session, can_dispatch: false, capacity: usize::MAX }
+impl Turn {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, is_open: false, results: ResultsOf::Session, can_dispatch: false, capacity: usize::MAX }
     }
 
     /// Lets handlers add their results to the thread, unless another turn runs on it. This happens,
     /// for example, if a handler blocks on a future.
     #[inline]
-    pub(crate) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self, session: &Session) {
         if self.results == ResultsOf::NextHandler {
             let entered = CURRENT.with(|current| match current.try_borrow_mut() {
                 Ok(mut current) if current.session == 0 => {
-                    current.session = address(self.session);
+                    current.session = address(session);
                     true
                 }
                 _ => false,
@@ -73,8 +72,8 @@ impl<'a> Turn<'a> {
     /// Returns `true` if calls may start: the session has capacity for replies, and its local
     /// endpoint does not end it.
     #[inline]
-    pub(crate) fn can_dispatch(&self) -> bool {
-        self.can_dispatch && !self.session.is_interrupted()
+    pub(crate) fn can_dispatch(&self, session: &Session) -> bool {
+        self.can_dispatch && !session.is_interrupted()
     }
 
     /// Returns `true` if the replies fill the queue of the session. The driver then ends the turn.
@@ -106,7 +105,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     /// Discards the results if the driver panics. They are lost with the session.
     fn drop(&mut self) {
         if self.results == ResultsOf::Thread {
