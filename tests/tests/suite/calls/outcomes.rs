@@ -2,10 +2,30 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use sockets::{CallError, Client, Server};
+use futures_util::future::join_all;
+use serde::{
+    Serialize, Serializer,
+    ser::{Error, SerializeTuple},
+};
+use sockets::{CallError, Client, Server, Socket};
 use sockets_tests::*;
 
 use super::worker::{WorkClient, WorkServer, Worker};
+
+/// A number whose `Serialize` panics or fails after its first bytes, unless the number is even.
+struct Fragile(u32);
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_multiple_of(2) {
+            return self.0.serialize(serializer);
+        }
+        let mut tuple = serializer.serialize_tuple(2)?;
+        tuple.serialize_element("the first bytes")?;
+        assert_ne!(self.0, 1, "a panic of a reply");
+        Err(S::Error::custom("a failure of a reply"))
+    }
+}
 
 every_transport! {
     /// Fault 18 of RELIABILITY.md.
@@ -22,6 +42,23 @@ every_transport! {
 }
 
 tcp_and_memory! {
+    /// Fault 66 of RELIABILITY.md.
+    async fn failed_encoding_disturbs_no_other_reply(net: Transport) {
+        let server = net.serve(Server::builder().connected(|socket: Socket| async move {
+            socket.set_callback("number", |n: u32| async move { Fragile(n) });
+        })).await;
+        let client = net.connect(&server, Client::builder()).await;
+        let calls: Vec<u32> = (0..20).map(|n| n % 4).collect();
+        let results = join_all(calls.iter().map(|n| client.request::<u32>("number", n))).await;
+        for (n, result) in calls.iter().zip(results) {
+            match n {
+                1 => assert_eq!(result, Err(CallError::Panicked)),
+                3 => assert!(matches!(result, Err(CallError::Encode(_))), "{result:?}"),
+                n => assert_eq!(result, Ok(*n)),
+            }
+        }
+    }
+
     async fn failed_calls_leave_the_connection_usable(net: Transport) {
         let worker = Worker::default();
         let noted = Arc::clone(&worker.noted);
