@@ -6,14 +6,11 @@ use std::{collections::VecDeque, io::IoSlice, mem};
 use bytes::{Buf, Bytes};
 
 use super::frame::{Frame, Header, PREFIX};
-use crate::codec::Payload;
+use crate::codec::{Payload, SHARE_FROM};
 
 /// Maximum capacity in bytes of an empty buffer. A buffer with a greater capacity releases its
 /// memory when it becomes empty, so that idle connections use little memory.
 const RETAINED_CAPACITY: usize = 8192;
-/// Minimum length of encoded frames that are shared instead of copied. An entry in the list of shared
-/// bytes costs as much as a copy of about this length.
-const SHARE_ENCODED_FROM: usize = 1024;
 /// Minimum number of taken bytes before the buffer moves the remaining bytes to its front.
 const COMPACT_THRESHOLD: usize = 4096;
 
@@ -106,7 +103,7 @@ impl SendBuffer {
     /// Appends an encoded frame, including its prefix.
     #[inline]
     pub fn push_encoded(&mut self, frame: &Bytes) {
-        if frame.len() < SHARE_ENCODED_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
+        if frame.len() < SHARE_FROM { self.tail.extend_from_slice(frame) } else { self.share(frame.clone()) }
     }
 
     /// Appends a frame as a chunk of its own, and returns the index of the chunk. The index is valid
