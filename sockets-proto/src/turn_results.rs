@@ -4,13 +4,16 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    codec::{EncodeError, SHARE_FROM, append},
+    codec::{EncodeError, append},
     event::WindowPermit,
     frame::{CallId, Frame, PREFIX},
 };
 
 /// Maximum capacity in bytes of the memory that is kept for later turns.
 const RETAINED_CAPACITY: usize = 2 * 1024 * 1024;
+/// Minimum length in bytes of the replies of a turn that the session shares instead of copying. A
+/// copy of fewer bytes costs less than the allocations of a shared buffer.
+const SHARE_FROM: usize = 16 * 1024;
 
 /// The results of the handlers that a driver runs between two accesses to its session.
 ///

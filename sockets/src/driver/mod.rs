@@ -237,10 +237,11 @@ impl Driver {
         self.dispatcher.begin_turn();
         let mut handled = Ok(());
         while handled.is_ok() && !turn.is_full() && self.has_work(slice.now) {
-            if self.has_accepted(slice.now) {
+            if turn.is_open() && self.has_accepted(slice.now) {
                 handled = self.step(&slice, &mut turn, &mut wakes, &mut slots);
             } else {
-                self.session.accept(&mut turn, &mut self.batch, &mut self.received, &mut wakes);
+                let has_held = self.announced.is_some() || self.dispatcher.has_work(slice.now);
+                self.session.accept(&mut turn, &mut self.batch, &mut self.received, &mut wakes, has_held);
                 if self.batch.is_empty() {
                     continue;
                 }

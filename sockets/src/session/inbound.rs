@@ -94,14 +94,18 @@ impl Session {
     /// the driver to `received`, in the order of the frames. Adds the wake-ups for the received
     /// results to `wakes`.
     ///
+    /// If frames of an earlier turn are left in `received`, accepts no more.
+    ///
     /// The first access of a turn begins the turn. Messages that its handlers queue are written
-    /// together.
+    /// together. If the turn has nothing to run, it ends at once. `has_held` is `true` if the driver
+    /// can start held calls.
     pub(crate) fn accept(
         &self,
         turn: &mut Turn,
         batch: &mut Batch,
         received: &mut VecDeque<Received>,
         wakes: &mut WakeList,
+        has_held: bool,
     ) {
         let mut state = self.state.lock();
         if !mem::replace(&mut turn.is_open, true) {
@@ -109,16 +113,17 @@ impl Session {
             state.queued_before = state.core.send_buffer().len();
             state.wait_slots.detach_old_results();
         }
-        self.accept_frames(&mut state, turn.began, batch, received, wakes);
-        state.check_capacity();
+        if received.is_empty() {
+            self.accept_frames(&mut state, turn.began, batch, received, wakes);
+            state.check_capacity();
+        }
         turn.capacity = state.core.reply_capacity();
         if turn.results == ResultsOf::Session && !state.is_detached() {
             turn.results = ResultsOf::NextHandler;
         }
         if !received.is_empty() {
             turn.can_dispatch = state.can_dispatch();
-        } else if batch.is_empty() {
-            // No handler runs in this turn.
+        } else if batch.is_empty() && !has_held {
             self.close_turn(state, turn);
         }
     }
@@ -126,7 +131,7 @@ impl Session {
     /// Ends a turn. Takes over the results of its handlers, and writes the messages that they have
     /// queued.
     pub(crate) fn end_turn(&self, turn: &mut Turn) {
-        if turn.is_open || turn.has_results() {
+        if turn.is_open {
             let mut state = self.state.lock();
             turn.end(|results, long| self.settle(&mut state, results, long));
             self.close_turn(state, turn);

@@ -53,6 +53,11 @@ impl Turn {
         Self { began, is_open: false, results: ResultsOf::Session, can_dispatch: false, capacity: usize::MAX }
     }
 
+    /// Returns `true` if the session delays its writes to the end of the turn.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
     /// Lets handlers add their results to the thread, unless another turn runs on it. This happens,
     /// for example, if a handler blocks on a future.
     #[inline]
@@ -84,10 +89,6 @@ impl Turn {
                 let length = current.results.len();
                 length > 0 && length >= self.capacity
             })
-    }
-
-    pub(super) fn has_results(&self) -> bool {
-        self.results == ResultsOf::Thread && CURRENT.with_borrow(|current| !current.results.is_empty())
     }
 
     /// Ends the turn. If there are results, passes them to `settle`, with the keys of methods that
