@@ -132,14 +132,12 @@ impl Session {
     /// queued.
     pub(crate) fn end_turn(&self, turn: &mut Turn) {
         if turn.is_open {
-            let mut state = self.state.lock();
-            turn.end(|results, long| self.settle(&mut state, results, long));
-            self.close_turn(state, turn);
+            self.close_turn(self.state.lock(), turn);
         }
     }
 
     fn close_turn<'a>(&'a self, mut state: StateGuard<'a>, turn: &mut Turn) {
-        turn.is_open = false;
+        turn.end(|results, long| self.settle(&mut state, results, long));
         state.dispatching = None;
         // Flush only if this turn has queued messages. Messages from before the turn wait for the
         // flush that their callers have requested, because the callers may queue more messages

@@ -95,6 +95,7 @@ impl Turn {
     /// have returned long replies. `settle` runs no user code.
     #[inline]
     pub(super) fn end(&mut self, settle: impl FnOnce(&mut TurnResults, &mut Vec<u64>)) {
+        self.is_open = false;
         if mem::replace(&mut self.results, ResultsOf::Session) == ResultsOf::Thread {
             CURRENT.with_borrow_mut(|current| {
                 current.session = 0;
