@@ -61,6 +61,14 @@ pub struct WindowPermit {
 }
 
 impl WindowPermit {
+    /// Records that the handler starts now. `position` is a recent
+    /// [`SessionCore::pending_position`](super::SessionCore::pending_position). The reply does not
+    /// wait for messages before this position.
+    #[inline]
+    pub fn start(&mut self, position: u64) {
+        self.received_at = self.received_at.max(QueuePosition(position));
+    }
+
     /// Returns the length of the call's frame in bytes.
     pub fn length(self) -> usize {
         self.length as usize

@@ -57,8 +57,8 @@ pub(super) struct PendingMessage {
 }
 
 /// A point in the order of a queue's messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct QueuePosition(u64);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct QueuePosition(pub(crate) u64);
 
 /// The number of pending messages of a kind, and their bytes.
 #[derive(Clone, Copy, Default)]

@@ -38,7 +38,8 @@ pub struct TurnResults {
 pub(crate) struct TurnReply {
     pub(crate) id: CallId,
     pub(crate) permit: WindowPermit,
-    /// The end of the reply's frame.
+    /// The start and the end of the encoded reply.
+    pub(crate) payload: usize,
     pub(crate) end: usize,
 }
 
@@ -89,13 +90,18 @@ impl TurnResults {
         let mut header = Frame::Reply { id }.header();
         self.frames.extend_from_slice(header.prefixed(0));
         let payload = self.frames.len();
-        append(reply, &mut self.frames).map_err(ReplyError::Encode)?;
+        if let Err(error) = append(reply, &mut self.frames) {
+            self.discard_failed();
+            return Err(ReplyError::Encode(error));
+        }
         let length = self.frames.len() - start - PREFIX;
-        let prefix = u32::try_from(length).ok().filter(|_| length <= max_frame);
-        let prefix = prefix.ok_or(ReplyError::TooLarge { length })?;
+        let Some(prefix) = u32::try_from(length).ok().filter(|_| length <= max_frame) else {
+            self.discard_failed();
+            return Err(ReplyError::TooLarge { length });
+        };
         self.frames[start..start + PREFIX].copy_from_slice(&prefix.to_le_bytes());
         self.complete = self.frames.len();
-        self.replies.push(TurnReply { id, permit, end: self.complete });
+        self.replies.push(TurnReply { id, permit, payload, end: self.complete });
         Ok(self.complete - payload)
     }
 
@@ -146,11 +152,24 @@ impl TurnResults {
         match frames {
             TakenFrames::Copied(mut frames) => {
                 frames.clear();
+                frames.shrink_to(RETAINED_CAPACITY);
                 self.frames = frames;
             }
             TakenFrames::Shared(frames) if frames.len() <= RETAINED_CAPACITY => self.lent = frames,
             TakenFrames::Shared(_) => {}
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.frames.capacity() + self.lent.len()
+    }
+
+    /// Discards the bytes of a reply that has failed, and the memory that it has taken.
+    #[cold]
+    pub(crate) fn discard_failed(&mut self) {
+        self.frames.truncate(self.complete);
+        self.frames.shrink_to(RETAINED_CAPACITY);
     }
 
     /// Reuses the memory of the last long turn, if the connection does not need it any more.
@@ -172,7 +191,14 @@ pub(crate) enum TakenFrames {
 
 impl TakenFrames {
     /// Prepares frames for a send buffer. Long frames are shared instead of copied.
-    pub(crate) fn new(frames: Vec<u8>) -> Self {
-        if frames.len() < SHARE_FROM { Self::Copied(frames) } else { Self::Shared(frames.into()) }
+    pub(crate) fn new(mut frames: Vec<u8>) -> Self {
+        if frames.len() < SHARE_FROM {
+            return Self::Copied(frames);
+        }
+        // A failed reply may have been much longer than the other replies.
+        if frames.capacity() > RETAINED_CAPACITY {
+            frames.shrink_to_fit();
+        }
+        Self::Shared(frames.into())
     }
 }

@@ -104,7 +104,7 @@ impl Link {
     /// Stops forwarding bytes, in both directions, until [`restore`](Self::restore).
     ///
     /// The connections stay open, and the link holds the bytes in transit. A peer still receives
-    /// the at most 16 KiB that were forwarded before and that it has not read. If the link is cut,
+    /// the at most 32 KiB that were forwarded before and that it has not read. If the link is cut,
     /// it opens connections again, but they cannot complete their handshakes.
     pub fn freeze(&self) {
         self.0.send_modify(|state| state.condition = Condition::Frozen);

@@ -64,8 +64,10 @@ pub(super) fn grow(buffer: &mut Vec<u8>, more: usize) {
         lent.clear();
         lent.extend_from_slice(buffer);
         let mut small = std::mem::replace(buffer, lent.into());
-        small.clear();
-        SCRATCH.set(small);
+        if small.capacity() <= KEEP {
+            small.clear();
+            SCRATCH.set(small);
+        }
     }
     buffer.reserve(more);
 }

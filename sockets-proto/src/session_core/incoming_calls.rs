@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use super::{SessionCore, truncate};
 use crate::{
     ProtocolError,
     codec::Payload,
     event::{HandlerId, WindowPermit},
-    frame::{CallId, FailureCode, Frame, HEADER_MAX, PREFIX},
+    frame::{CallId, FailureCode, Frame, HEADER_MAX},
     pending::PendingKind,
     send_buffer::whole_frame,
     turn_results::{TakenFrames, TurnReply, TurnResults},
@@ -66,7 +66,7 @@ impl<C, H: Clone> SessionCore<C, H> {
             self.recv_window.release_emits(emits.count, emits.bytes);
             self.send_credit();
         }
-        let Some(first) = results.first_permit() else { return };
+        let Some(first) = results.first_permit() else { return results.discard_failed() };
         // Calls of one turn arrive in order, so the first call has the earliest position.
         let waits = !self.is_held && self.pending.has_calls_since(first.received_at);
         let (frames, replies) = results.take_replies();
@@ -92,13 +92,9 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Takes over the replies of a turn separately, because some of them may have to wait.
     #[cold]
     fn settle_each(&mut self, now: Instant, frames: &[u8], replies: &[TurnReply]) {
-        let mut start = 0;
-        for &TurnReply { id, permit, end } in replies {
-            let mut frame = Bytes::copy_from_slice(&frames[std::mem::replace(&mut start, end)..end]);
-            frame.advance(PREFIX);
-            if let Ok(Frame::Reply { .. }) = Frame::decode(&mut frame) {
-                self.respond(now, id, permit, &Response::Reply(&Payload::of(&frame)));
-            }
+        for &TurnReply { id, permit, payload, end } in replies {
+            let payload = Bytes::copy_from_slice(&frames[payload..end]);
+            self.respond(now, id, permit, &Response::Reply(&Payload::of(&payload)));
         }
     }
 

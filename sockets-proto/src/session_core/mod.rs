@@ -335,6 +335,11 @@ impl<C, H: Clone> SessionCore<C, H> {
         self.backlog() < self.queue_limit
     }
 
+    /// Returns the length of the longest frame that the peer accepts, in bytes.
+    pub fn max_frame(&self) -> usize {
+        self.max_frame
+    }
+
     /// Returns the limit of the number of bytes that may wait before they are sent.
     pub fn queue_limit(&self) -> usize {
         self.queue_limit
@@ -363,6 +368,11 @@ impl<C, H: Clone> SessionCore<C, H> {
     /// Returns the number of local requests that have no reply yet.
     pub fn calls_in_flight(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Returns the end of the queue of pending messages, as a number that never decreases.
+    pub fn pending_position(&self) -> u64 {
+        self.pending.position().0
     }
 
     /// Returns `true` if messages are pending.

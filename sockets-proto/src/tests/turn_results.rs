@@ -84,3 +84,24 @@ fn results_of_a_turn_release_the_window() {
         assert!(frames.iter().any(|(header, _)| matches!(header, Frame::Credit { calls: 5, .. })), "{frames:?}");
     }
 }
+
+#[test]
+fn memory_of_a_failed_reply_is_released() {
+    const MOST: usize = 4 * 1024 * 1024;
+    let mut core = core();
+    let mut results = TurnResults::default();
+    let large = "x".repeat(4 * MOST);
+    for then in [None, Some(10), Some(50_000)] {
+        let permit = request(&mut core, 0).permit;
+        let failed = results.reply(call_id(0), permit, &large, MAX_FRAME);
+        assert!(matches!(failed, Err(ReplyError::TooLarge { .. })), "{failed:?}");
+        if let Some(length) = then {
+            results.reply(call_id(0), permit, &"x".repeat(length), 1 << 20).unwrap();
+        } else {
+            results.reply(call_id(0), permit, &1_u8, MAX_FRAME).unwrap();
+        }
+        core.settle(Instant::now(), &mut results);
+        sent(&mut core);
+        assert!(results.capacity() <= MOST, "{} bytes, {then:?}", results.capacity());
+    }
+}

@@ -65,7 +65,7 @@ impl Dispatcher {
         }
     }
 
-    /// Begins a turn.
+    /// Begins a turn without calls of earlier turns.
     pub(super) fn begin_turn(&mut self) {
         self.has_suspended = false;
     }
@@ -195,6 +195,8 @@ impl Dispatcher {
         if let Some(rate) = &mut self.rate {
             rate.take(now, incoming.permit.length());
         }
+        // Messages of handlers that have started before do not delay the reply of this handler.
+        incoming.permit.start(self.session.pending_position());
         let call = Call::new(Peer::new(Arc::clone(&self.session)), deadline);
         let key = incoming.key;
         let handlers = self.handlers.get(&self.session, key);

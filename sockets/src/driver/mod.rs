@@ -125,9 +125,9 @@ impl Driver {
 
     /// Sends a close frame, unless the peer has sent a close frame, and closes the connection.
     async fn close(self, reason: DisconnectReason) {
-        let Self { session, mut receiver, dispatcher, pauses, peer_closed, .. } = self;
-        // The driver keeps neither handlers nor a permit while it closes the connection.
-        drop((dispatcher, pauses));
+        let Self { session, mut receiver, received, dispatcher, pauses, peer_closed, .. } = self;
+        // The driver keeps neither results nor handlers nor a permit while it closes the connection.
+        drop((received, dispatcher, pauses));
         let close = session.close_reason(&reason).filter(|_| !peer_closed);
         let sends_close = close.is_some();
         if let Some((reason, text)) = close {
@@ -234,7 +234,9 @@ impl Driver {
         let mut wakes = WakeList::new();
         let mut slots = HandlerSlots::take_from_thread();
         let mut slice = TimeSlice { now: began, until };
-        self.dispatcher.begin_turn();
+        if self.received.is_empty() {
+            self.dispatcher.begin_turn();
+        }
         let mut handled = Ok(());
         while handled.is_ok() && !turn.is_full() && self.has_work(slice.now) {
             if turn.is_open() && self.has_accepted(slice.now) {

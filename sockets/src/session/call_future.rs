@@ -98,6 +98,7 @@ impl Session {
         match state.core.request(now, callee.key(), timeout, payload, Waiter::Caller(slot), origin) {
             Ok(id) => {
                 state.arm_for(timeout, now);
+                session.record_pending(&state);
                 // Callers of completed calls are about to run, and may call again.
                 let lone = state.core.calls_in_flight() == 1 && state.wait_slots.len() == 1;
                 session.after_queueing(state, lone);

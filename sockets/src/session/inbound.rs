@@ -118,6 +118,7 @@ impl Session {
             state.check_capacity();
         }
         turn.capacity = state.core.reply_capacity();
+        turn.max_frame = state.core.max_frame();
         if turn.results == ResultsOf::Session && !state.is_detached() {
             turn.results = ResultsOf::NextHandler;
         }

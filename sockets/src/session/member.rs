@@ -153,6 +153,7 @@ impl Session {
         match state.core.request_shared(now, request, Waiter::Member(member), call_origin()) {
             Ok(()) => {
                 state.arm_timer();
+                self.record_pending(&state);
                 (self.needs_write(&mut state), Ok(()))
             }
             Err((refused, Waiter::Member(member))) => (false, Err((CallError::from_send_outcome(refused), member))),

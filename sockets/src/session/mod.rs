@@ -141,6 +141,9 @@ pub(crate) struct Session {
     /// The client has acknowledged the server's go away frame. After that, the client sends no new
     /// calls.
     peer_drained: AtomicBool,
+    /// The end of the queue of pending messages, after the last message of a handler that became
+    /// pending.
+    pending_position: AtomicU64,
     /// The session has ended, and its connection is closed.
     is_released: AtomicBool,
     reason: OnceLock<Box<DisconnectReason>>,
@@ -228,6 +231,7 @@ impl Session {
             reply_pressure: AtomicBool::new(false),
             held_handlers: OnceLock::new(),
             peer_drained: AtomicBool::new(false),
+            pending_position: AtomicU64::new(0),
             is_released: AtomicBool::new(false),
             reason: OnceLock::new(),
             detached_handlers: OnceLock::new(),
@@ -371,6 +375,21 @@ impl Session {
             .describe(key)
             .or_else(|| self.shared_routes.describe(key))
             .unwrap_or(Described::Named("the method".into()))
+    }
+
+    /// Returns the end of the queue of pending messages. The handlers that start from now on have
+    /// sent none of the messages before it.
+    #[inline]
+    pub(crate) fn pending_position(&self) -> u64 {
+        self.pending_position.load(Ordering::Relaxed)
+    }
+
+    /// Records the end of the queue of pending messages, after a message may have become pending.
+    #[inline]
+    fn record_pending(&self, state: &State) {
+        if state.core.has_pending() {
+            self.pending_position.store(state.core.pending_position(), Ordering::Relaxed);
+        }
     }
 
     /// Returns `true` if the session may be about to end or to get another connection.

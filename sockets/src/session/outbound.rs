@@ -132,6 +132,7 @@ impl Session {
             SendOutcome::Dropped => Ok(true),
             SendOutcome::Sent | SendOutcome::Pending => {
                 state.arm_timer_if_pending();
+                self.record_pending(&state);
                 self.after_queueing(state, false);
                 Ok(true)
             }

@@ -1,6 +1,6 @@
 //! The results of the handlers that the driver runs between two accesses to its session.
 
-use std::{cell::RefCell, mem, time::Instant};
+use std::{cell::RefCell, time::Instant};
 
 use serde::Serialize;
 use sockets_proto::{CallId, ReplyError, TurnResults, WindowPermit, codec::SHARE_FROM};
@@ -18,6 +18,8 @@ struct Current {
     /// The address of the session, or 0 if no turn runs.
     session: usize,
     results: TurnResults,
+    /// The longest frame that the peer accepts, in bytes.
+    max_frame: usize,
     /// The keys of methods that have returned long replies.
     long: Vec<u64>,
 }
@@ -46,11 +48,20 @@ pub(crate) struct Turn {
     pub(super) can_dispatch: bool,
     /// The number of bytes of replies after which the turn ends.
     pub(super) capacity: usize,
+    /// The longest frame that the peer accepts, in bytes.
+    pub(super) max_frame: usize,
 }
 
 impl Turn {
     pub(crate) fn new(began: Instant) -> Self {
-        Self { began, is_open: false, results: ResultsOf::Session, can_dispatch: false, capacity: usize::MAX }
+        Self {
+            began,
+            is_open: false,
+            results: ResultsOf::Session,
+            can_dispatch: false,
+            capacity: usize::MAX,
+            max_frame: 0,
+        }
     }
 
     /// Returns `true` if the session delays its writes to the end of the turn.
@@ -65,7 +76,7 @@ impl Turn {
         if self.results == ResultsOf::NextHandler {
             let entered = CURRENT.with(|current| match current.try_borrow_mut() {
                 Ok(mut current) if current.session == 0 => {
-                    current.session = address(session);
+                    (current.session, current.max_frame) = (address(session), self.max_frame);
                     true
                 }
                 _ => false,
@@ -96,7 +107,7 @@ impl Turn {
     #[inline]
     pub(super) fn end(&mut self, settle: impl FnOnce(&mut TurnResults, &mut Vec<u64>)) {
         self.is_open = false;
-        if mem::replace(&mut self.results, ResultsOf::Session) == ResultsOf::Thread {
+        if self.results == ResultsOf::Thread {
             CURRENT.with_borrow_mut(|current| {
                 current.session = 0;
                 if !current.results.is_empty() {
@@ -104,6 +115,7 @@ impl Turn {
                 }
             });
         }
+        self.results = ResultsOf::Session;
     }
 }
 
@@ -134,7 +146,8 @@ pub(super) fn reply<R: Serialize>(
     CURRENT.with(|current| {
         // The results are borrowed while the `Serialize` of another reply calls this function.
         let mut current = current.try_borrow_mut().ok().filter(|current| current.session == address(session))?;
-        let length = current.results.reply(id, permit, reply, session.peer_max_frame as usize);
+        let max_frame = current.max_frame;
+        let length = current.results.reply(id, permit, reply, max_frame);
         Some(length.map(|length| {
             if length >= SHARE_FROM {
                 current.long.push(key);

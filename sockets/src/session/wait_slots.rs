@@ -5,7 +5,7 @@ use std::{mem, task::Waker};
 use bytes::Bytes;
 use slab::Slab;
 
-use super::{Waiter, WakeList, wake_list::Wakeup};
+use super::{MultiCallSlot, Waiter, WakeList, wake_list::Wakeup};
 use crate::hooks::contain;
 use sockets_proto::CallResult;
 
@@ -86,20 +86,30 @@ impl WaitSlots {
     /// Stores the result of a call as [`complete`](Self::complete) does. The caller of the call can
     /// take the result after [`release`](Self::release).
     pub(super) fn withhold(&mut self, consumer: Waiter, result: CallResult) -> Withheld {
-        let slot = if let Waiter::Caller(slot) = consumer { Some(slot) } else { None };
-        if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
-            slot.withheld = true;
+        match consumer {
+            Waiter::Member(member) => Withheld::Member(Some((member, result))),
+            Waiter::Caller(number) => {
+                if let Some(slot) = self.slots.get_mut(number) {
+                    (slot.result, slot.withheld) = (Some(result), true);
+                }
+                Withheld::Caller(number)
+            }
         }
-        Withheld { slot, wakeup: self.complete(consumer, result) }
     }
 
-    /// Lets the caller of a call take its result. Adds the wake-ups to `wakes`.
+    /// Lets the caller of a call take its result. Adds the wake-up to `wakes`.
     pub(super) fn release(&mut self, mut withheld: Withheld, wakes: &mut WakeList) {
-        wakes.add(withheld.wakeup.take());
-        // The call may have been dropped, so another call may use the slot.
-        if let Some(slot) = withheld.slot.and_then(|slot| self.slots.get_mut(slot)).filter(|slot| slot.withheld) {
-            slot.withheld = false;
-            wakes.add(slot.waker.take().map(Wakeup::Wake));
+        match &mut withheld {
+            Withheld::Member(member) => {
+                wakes.add(member.take().map(|(member, result)| Wakeup::Member(member, result)));
+            }
+            Withheld::Caller(slot) => {
+                // The call may have been dropped, so another call may use the slot.
+                if let Some(slot) = self.slots.get_mut(*slot).filter(|slot| slot.withheld) {
+                    slot.withheld = false;
+                    wakes.add(slot.waker.take().map(Wakeup::Wake));
+                }
+            }
         }
     }
 
@@ -136,17 +146,19 @@ impl WaitSlots {
     }
 }
 
-/// A received result that its caller does not receive yet. If this value is dropped, the caller is
-/// woken.
-pub(crate) struct Withheld {
-    slot: Option<usize>,
-    wakeup: Option<Wakeup>,
+/// A received result that waits until earlier frames have been handled. The slot of a caller holds
+/// its result. The result of a member is delivered when this value is dropped.
+pub(crate) enum Withheld {
+    Caller(usize),
+    Member(Option<(MultiCallSlot, CallResult)>),
 }
 
 impl Drop for Withheld {
     fn drop(&mut self) {
-        if let Some(wakeup) = self.wakeup.take() {
-            contain(|| wakeup.run());
+        if let Self::Member(member) = self
+            && let Some((member, result)) = member.take()
+        {
+            contain(|| member.complete(result));
         }
     }
 }

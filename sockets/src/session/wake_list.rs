@@ -22,7 +22,7 @@ pub(super) enum Wakeup {
 
 impl Wakeup {
     #[inline]
-    pub(super) fn run(self) {
+    fn run(self) {
         match self {
             Self::Wake(waker) => wake(waker),
             Self::Member(member, result) => member.complete(result),

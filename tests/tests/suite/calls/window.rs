@@ -1,6 +1,7 @@
 //! Flow control: the window of a peer, pending calls and full queues.
 
 use std::{
+    future::pending,
     pin::pin,
     sync::{
         Arc,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use sockets::{CallError, Client, Limits, Server, Socket};
 use sockets_tests::*;
 use tokio::{
@@ -93,7 +95,7 @@ tcp_and_memory! {
         let server = net.serve(Server::builder().limits(limits.clone()).serve(WorkServer::new(worker))).await;
         let client = net.connect(&server, Client::builder().limits(limits)).await;
         let work = WorkClient::new(&client).with_timeout(Duration::from_millis(300));
-        let outcomes = futures_util::future::join_all((0..12).map(|_| work.hang())).await;
+        let outcomes = join_all((0..12).map(|_| work.hang())).await;
         let count = |wanted: &CallError| outcomes.iter().filter(|outcome| outcome.as_ref() == Err(wanted)).count();
         assert_eq!((count(&CallError::Timeout), count(&CallError::Overloaded)), (8, 4), "{outcomes:?}");
         assert_eq!(work.double(1).await, Ok(2));
@@ -168,7 +170,7 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     let server = server_with_permits(&permits).limits(limits).build();
     let client = Client::builder()
         .first_session(|peer| async move {
-            peer.listen("forever", |(): ()| std::future::pending::<()>());
+            peer.listen("forever", |(): ()| pending::<()>());
         })
         .connect_local(&server)
         .await
@@ -190,4 +192,46 @@ async fn pending_request_ignores_an_earlier_wait_for_window() {
     });
     assert_eq!(waiting, Ok(2));
     assert_eq!(long.await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reply_ignores_pending_messages_of_other_handlers() {
+    const WINDOW: u32 = 3;
+    let limits = || Limits::new().calls_in_flight(WINDOW);
+    let server = Server::builder()
+        .limits(limits())
+        .connected(|socket: Socket| async move {
+            let caller = socket.clone();
+            socket.set_callback("ask", move |_: u32| {
+                let socket = caller.clone();
+                // The last of these requests is pending, because the client answers none of them.
+                async move {
+                    join_all((0..=WINDOW).map(|_| socket.request::<u32>("never", &0_u32))).await;
+                    0
+                }
+            });
+            socket.set_callback("echo", |n: u32| async move { n });
+            socket.set_callback("never", |_: u32| pending::<u32>());
+        })
+        .build();
+    let client = Client::builder()
+        .limits(limits())
+        .first_session(|peer| async move {
+            peer.set_callback("never", |_: u32| pending::<u32>());
+        })
+        .connect_local(&server)
+        .await
+        .unwrap();
+    // A lone caller would write its request at once. With another call in flight, the driver writes
+    // the next two requests together.
+    let mut never = pin!(client.request::<u32>("never", &0_u32));
+    assert!(poll_once(&mut never).is_pending());
+    sleep(Duration::from_millis(1)).await;
+    let began = Instant::now();
+    tokio::select! {
+        biased;
+        asked = client.request::<u32>("ask", &0_u32) => panic!("{asked:?}"),
+        echoed = client.request::<u32>("echo", &7_u32) => assert_eq!(echoed, Ok(7)),
+    }
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sockets::{CallError, Client, ClientState, ConnectError, Limits, Reconnect, Server, Socket};
-use sockets_tests::{eventually, reconnecting, session_of, within};
+use sockets_tests::{FirstSession, eventually, reconnecting, session_of, within};
 use tokio::net::TcpListener;
 
 /// Returns an address at which no server listens yet.
@@ -190,4 +190,25 @@ async fn clone_of_a_builder_connects_with_the_same_settings() {
     let _clients =
         [builder.clone().connect_local(&server).await.unwrap(), builder.connect_local(&server).await.unwrap()];
     assert_eq!(server.sockets().iter().filter(|socket| **socket.identity() == *"ada").count(), 2);
+}
+
+/// The session of such a client exists before the server has announced its limits.
+#[tokio::test]
+async fn lazy_client_replies_within_the_servers_frame_limit() {
+    let server = Server::builder().limits(Limits::new().max_frame(64 * 1024)).build();
+    server.bind("tcp://127.0.0.1:0").await.unwrap();
+    let client = Client::builder()
+        .first_session(|peer| async move {
+            peer.set_callback("bytes", |length: usize| async move { vec![7_u8; length] });
+        })
+        .connect_lazy(&format!("tcp://{}", server.local_addr()))
+        .unwrap();
+    eventually("the client has connected", || !server.sockets().is_empty()).await;
+    let socket = server.sockets().pop().unwrap();
+    for _ in 0..3 {
+        let large = socket.request::<Vec<u8>>("bytes", &100_000_usize).await;
+        assert!(matches!(large, Err(CallError::TooLarge(_))), "{large:?}");
+        assert_eq!(socket.request::<Vec<u8>>("bytes", &10_usize).await.map(|bytes| bytes.len()), Ok(10));
+    }
+    assert!(client.is_connected());
 }
