@@ -160,12 +160,14 @@ pub(super) fn reply<R: Serialize>(
 /// runs on this thread.
 #[inline]
 pub(super) fn end_emit(session: &Session, permit: WindowPermit) -> bool {
-    CURRENT.with(|current| {
+    // A thread that ends may drop a runtime, with its handlers, after its thread-local values.
+    let added = CURRENT.try_with(|current| {
         let Ok(mut current) = current.try_borrow_mut() else { return false };
         let is_current = current.session == address(session);
         if is_current {
             current.results.end_emit(permit);
         }
         is_current
-    })
+    });
+    added.unwrap_or(false)
 }
