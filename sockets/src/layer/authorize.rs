@@ -51,7 +51,8 @@ where
 }
 
 /// Returns tower's layer that limits the number of calls and emits that run at the same time.
-/// Further calls wait, at most until their deadlines.
+/// Further calls wait, at most until their deadlines. A call with a detached handler waits longer:
+/// its handler may start after the deadline of the call.
 ///
 /// Of a server, all clients share the limit. The calls that wait start in their order, but may
 /// start after later calls to methods that the layer does not enclose. To fail further calls with
@@ -79,7 +80,7 @@ pub fn concurrency(limit: usize) -> ConcurrencyLimitLayer {
 
 /// Returns tower's layer that stops calls and emits after `timeout`. A request then fails with
 /// [`CallError::Timeout`](crate::CallError::Timeout). An earlier deadline of the call still
-/// applies.
+/// applies. The layer also stops detached handlers.
 ///
 /// ```
 /// use std::time::Duration;

@@ -301,7 +301,7 @@ impl<I: Identity> Server<I> {
     ///
     /// When the method returns, all `on_disconnect` hooks have been started, but they may not have
     /// completed. If a handler blocks its thread, the method abandons the handler after another
-    /// second.
+    /// second. A client that does not respond also takes the whole grace and another second.
     ///
     /// If a handler, listener, layer or `connected` hook of this server calls this method, the
     /// server drains in the background. In this case, the method returns without waiting, since it

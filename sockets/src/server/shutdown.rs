@@ -39,7 +39,7 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Sets the time that calls in flight may take. Default:
+    /// Sets the time that calls in flight, and clients that do not respond, may take. Default:
     /// [`Limits::shutdown_grace`](crate::Limits::shutdown_grace).
     pub fn grace(self, grace: Duration) -> Self {
         Self { grace: Some(grace), ..self }

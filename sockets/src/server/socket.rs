@@ -230,7 +230,8 @@ impl<I: Identity> Socket<I> {
     /// already queued.
     ///
     /// The client's session ends with [`DisconnectReason::Kicked`], and the client does not
-    /// reconnect.
+    /// reconnect. A client that has no connection at that time does not receive the message. When
+    /// it reconnects, it logs in to a new session, unless `authenticate` refuses it.
     pub fn disconnect(&self, message: &str) {
         self.session().close(DisconnectReason::Kicked(message.to_owned()));
     }
