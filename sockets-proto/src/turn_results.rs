@@ -13,7 +13,7 @@ use crate::{
 const RETAINED_CAPACITY: usize = 2 * 1024 * 1024;
 /// Minimum length in bytes of the replies of a turn that the session shares instead of copying. A
 /// copy of fewer bytes costs less than the allocations of a shared buffer.
-const SHARE_FROM: usize = 16 * 1024;
+const SHARE_REPLIES_FROM: usize = 16 * 1024;
 
 /// The results of the handlers that a driver runs between two accesses to its session.
 ///
@@ -166,7 +166,6 @@ impl TurnResults {
     }
 
     /// Discards the bytes of a reply that has failed, and the memory that it has taken.
-    #[cold]
     pub(crate) fn discard_failed(&mut self) {
         self.frames.truncate(self.complete);
         self.frames.shrink_to(RETAINED_CAPACITY);
@@ -192,7 +191,7 @@ pub(crate) enum TakenFrames {
 impl TakenFrames {
     /// Prepares frames for a send buffer. Long frames are shared instead of copied.
     pub(crate) fn new(mut frames: Vec<u8>) -> Self {
-        if frames.len() < SHARE_FROM {
+        if frames.len() < SHARE_REPLIES_FROM {
             return Self::Copied(frames);
         }
         // A failed reply may have been much longer than the other replies.

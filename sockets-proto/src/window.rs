@@ -152,15 +152,9 @@ impl RecvWindow {
         Ok(())
     }
 
-    /// Releases a request's share of the window. The reply returns the share to the sender, so the
-    /// receiver sends no credit for it.
+    /// Releases the shares of `count` requests. Their replies return the shares to the sender, so the
+    /// receiver sends no credit for them.
     #[inline]
-    pub(super) fn release_request(&mut self, length: usize) {
-        self.calls -= 1;
-        self.bytes -= length as u64;
-    }
-
-    /// Releases the shares of `count` requests together.
     pub(super) fn release_requests(&mut self, count: usize, bytes: u64) {
         self.calls -= u32::try_from(count).unwrap_or(u32::MAX);
         self.bytes -= bytes;

@@ -42,7 +42,7 @@ impl<C, H: Clone> SessionCore<C, H> {
             return self.respond(now, id, permit, &Response::Failure(FailureCode::TooLarge, &text));
         }
         self.remove_handler(HandlerId::Request(id));
-        self.recv_window.release_request(permit.length());
+        self.recv_window.release_requests(1, permit.length() as u64);
         // The messages that the handler sent have to arrive before its reply, so the reply waits
         // while such messages are pending. Messages that were pending before the call do not delay
         // the reply, since they may be waiting for it. Held messages do not belong to the handler.

@@ -222,7 +222,12 @@ impl Driver {
 
     /// Returns `true` if accepted frames or held calls can be handled.
     fn has_accepted(&self, now: Instant) -> bool {
-        !self.received.is_empty() || self.announced.is_some() || self.dispatcher.has_work(now)
+        !self.received.is_empty() || self.has_held(now)
+    }
+
+    /// Returns `true` if an announcement is left, or if held calls can start.
+    fn has_held(&self, now: Instant) -> bool {
+        self.announced.is_some() || self.dispatcher.has_work(now)
     }
 
     /// Runs a turn: accepts received frames, runs the handlers of calls in their order, and settles
@@ -242,7 +247,7 @@ impl Driver {
             if turn.is_open() && self.has_accepted(slice.now) {
                 handled = self.step(&slice, &mut turn, &mut wakes, &mut slots);
             } else {
-                let has_held = self.announced.is_some() || self.dispatcher.has_work(slice.now);
+                let has_held = self.has_held(slice.now);
                 self.session.accept(&mut turn, &mut self.batch, &mut self.received, &mut wakes, has_held);
                 if self.batch.is_empty() {
                     continue;

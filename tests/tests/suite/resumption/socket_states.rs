@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockets::{Client, DisconnectReason, Limits, Server, SocketState, test_util::Link};
+use sockets::{Client, DisconnectReason, Limits, Server, Socket, SocketState, test_util::Link};
 use sockets_tests::{eventually, never, reconnecting, tcp_and_memory, within};
 
 tcp_and_memory! {
@@ -21,12 +21,18 @@ tcp_and_memory! {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn socket_states_report_away_and_back() {
+/// Returns a server, and a client that reaches it over a link.
+async fn linked() -> (Server, Link, Client, Socket) {
     let server = Server::builder().build();
     let link = Link::to(&server);
-    let _client = within(link.connect(reconnecting())).await.unwrap();
+    let client = within(link.connect(reconnecting())).await.unwrap();
     let socket = server.sockets().remove(0);
+    (server, link, client, socket)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn socket_states_report_away_and_back() {
+    let (_server, link, _client, socket) = linked().await;
     let mut states = socket.states();
     for _ in 0..3 {
         link.cut();
@@ -42,10 +48,7 @@ async fn socket_states_report_away_and_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn socket_states_include_an_away_that_was_missed() {
-    let server = Server::builder().build();
-    let link = Link::to(&server);
-    let _client = within(link.connect(reconnecting())).await.unwrap();
-    let socket = server.sockets().remove(0);
+    let (_server, link, _client, socket) = linked().await;
     let mut states = socket.states();
     for _ in 0..3 {
         link.cut();
